@@ -46,6 +46,9 @@ def drift(old: Any, new: Any, path: str = "") -> list[str]:
             else:
                 lines += drift(old[key], new[key], below)
         return lines
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [line for index, (before, after) in pairs for line in drift(before, after, f"{path}[{index}]")]
     if old != new or type(old) is not type(new):
         return [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
     return []

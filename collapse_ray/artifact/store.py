@@ -1,35 +1,34 @@
 """Content-addressed artifacts on any pyarrow filesystem: a local folder, NFS, s3://, gs://."""
 
+import dataclasses
 import hashlib
+import json
 import logging
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from pyarrow import ArrowInvalid, fs
 
-from collapse_ray.artifact.fingerprint import fingerprint
-from collapse_ray.artifact.record import FileEntry, Kind, Record, StoreError
+from collapse_ray.artifact.attempt import Attempt, abandoned, new_attempt, publish
+from collapse_ray.artifact.files import Files
+from collapse_ray.artifact.layout import RECORD, artifact_folder, damage, files_folder, set_aside
+from collapse_ray.artifact.record import FileEntry, Kind, OtherSchema, Record, StoreError
 
 log = logging.getLogger(__name__)
 
-RECORD = "record.json"
-RETIRED = "retired"
-"""Marks an artifact whose files a retention policy removed; its record stays."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A place where the ranks of one stage write files before they are published together."""
-
-    kind: Kind
-    fingerprint: str
-    folder: str
+ABANDONED_AFTER_S = 24 * 3600.0
 
 
 class Store:
-    """Reads verify checksums; publishing is atomic; what is torn is set aside, never used."""
+    """Reads verify checksums; publishing is atomic; what is torn is set aside, never used.
+
+    Where renames are one step, an attempt is written to `staging/` and renamed as a whole. On object
+    stores it is written to a folder of its own below the artifact's, and the record, written last,
+    names that folder. Both ways attempts never share a file, and nothing counts without its record.
+    """
 
     def __init__(self, uri: str) -> None:
         """Opens a store.
@@ -42,14 +41,26 @@ class Store:
         """
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
         try:
-            self._fs, self._root = fs.FileSystem.from_uri(self.uri)
+            filesystem, root = fs.FileSystem.from_uri(self.uri)
         except (ArrowInvalid, OSError) as error:
-            raise StoreError(f"cannot open the store {uri!r}: {error}. Give a folder or a URI such as s3://…") from error
-        self._renames = isinstance(self._fs, fs.LocalFileSystem)
-        self._verified: set[str] = set()
+            raise StoreError(f"cannot open the store {uri!r}: {error}. Give a folder or a URI like s3://…") from error
+        self._use(filesystem, root, (type(self), (self.uri,)))
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
-        return type(self), (self.uri,)
+    @classmethod
+    def on(cls, filesystem: fs.FileSystem, root: str) -> Self:
+        """A store on an opened filesystem, for those that no URI names (an fsspec one, say)."""
+        store = cls.__new__(cls)
+        store.uri = f"{filesystem.type_name}:{root}"
+        store._use(filesystem, root, (cls.on, (filesystem, root)))
+        return store
+
+    def _use(self, filesystem: fs.FileSystem, root: str, reopen: tuple[Callable[..., Self], tuple[Any, ...]]) -> None:
+        self._files = Files(filesystem, root, self.uri)
+        self._reopen = reopen
+        self._verified: set[tuple[str, bytes]] = set()
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[Any, ...]]:
+        return self._reopen
 
     def check_writable(self) -> None:
         """Writes and removes a small file.
@@ -57,82 +68,67 @@ class Store:
         Raises:
             StoreError: the store cannot be written (permission, full disk, missing bucket).
         """
-        probe = f"{self._root}/.probe-{uuid.uuid4().hex}"
-        try:
-            self._fs.create_dir(self._root, recursive=True)
-            self._write(probe, b"collapse-ray")
-            self._fs.delete_file(probe)
-        except OSError as error:
-            raise StoreError(f"the store {self.uri} cannot be written: {error}. Give another with run.store=…") from error
+        probe = f".probe-{uuid.uuid4().hex}"
+        self._files.write(probe, b"collapse-ray")
+        self._files.delete(probe)
 
     # Artifacts -------------------------------------------------------------------------------
 
     def find(self, kind: Kind, of: str, *, need_files: bool = True) -> Record | None:
         """The record of a published artifact, after its files were checked; None when it must be (re)computed.
 
-        A torn or altered artifact is named in the log and moved to `torn/`.
+        A torn or altered artifact is named in the log and moved to `torn/`. A retired one is found
+        only where its files are not needed.
 
         Raises:
-            StoreError: the record has another schema version (that is not damage: nothing is touched).
+            OtherSchema: the record has another schema version (that is not damage: nothing is touched).
+            StoreError: the store cannot be read.
         """
-        folder = self._folder(kind, of)
-        text = self._read_or_none(f"{folder}/{RECORD}")
-        if text is None:
+        folder = artifact_folder(kind, of)
+        content = self._files.read(f"{folder}/{RECORD}")
+        if content is None:
             return None
         try:
-            record = Record.from_json(text.decode(), f"{folder}/{RECORD}")
-        except UnicodeDecodeError as error:
-            self._set_aside(folder, f"its record is not text: {error}")
-            return None
+            record = Record.from_json(content, f"{folder}/{RECORD}")
+        except OtherSchema:
+            raise
         except StoreError as error:
-            if "schema version" in str(error):
-                raise
-            self._set_aside(folder, str(error))
+            set_aside(self._files, folder, str(error))
             return None
-        if self._exists(f"{folder}/{RETIRED}"):
-            return None if need_files else record
-        if folder not in self._verified:
-            damage = self._damage(folder, record, of)
-            if damage:
-                self._set_aside(folder, damage)
+        if (of, content) not in self._verified:
+            torn = damage(self._files, record, kind, of)
+            if torn is not None:
+                set_aside(self._files, folder, torn)
                 return None
-            self._verified.add(folder)
-        return record
+            self._verified.add((of, content))
+        return None if record.retired and need_files else record
 
     def begin(self, kind: Kind, of: str) -> Attempt:
-        """A fresh staging folder (on object stores the final folder: there the record is the commit)."""
-        if not self._renames:
-            return Attempt(kind, of, self._folder(kind, of))
-        return Attempt(kind, of, f"{self._root}/staging/{of}-{uuid.uuid4().hex[:8]}")
+        """A fresh place to write to; other attempts at the same fingerprint have another."""
+        return new_attempt(self._files, kind, of)
 
     def write(self, attempt: Attempt, name: str, content: bytes) -> FileEntry:
-        """Writes one file of an attempt; any rank may call it."""
-        self._fs.create_dir(attempt.folder, recursive=True)
-        self._write(f"{attempt.folder}/{name}", content)
+        """Writes one file of an attempt; any rank may call it.
+
+        Raises:
+            StoreError: no space, no permission, no connection.
+        """
+        self._files.write(f"{attempt.folder}/{name}", content)
         return FileEntry(name, len(content), hashlib.sha256(content).hexdigest())
 
     def publish(self, attempt: Attempt, record: Record) -> Record:
-        """Makes an attempt the artifact: the record is written last, then the folder is renamed.
+        """Makes an attempt the artifact, in one step.
 
-        When another process published the same fingerprint meanwhile, that one stays.
+        Returns:
+            The record that stands: that of another process where it published the same fingerprint first.
+
+        Raises:
+            ValueError: the record is not one of this attempt.
+            StoreError: a file that the record names was not written, or the store cannot be written.
         """
-        if fingerprint(record.identity) != attempt.fingerprint or record.fingerprint != attempt.fingerprint:
-            raise ValueError(f"the record's identity is not that of the attempt {attempt.fingerprint}")
-        folder = self._folder(attempt.kind, attempt.fingerprint)
-        self._fs.create_dir(attempt.folder, recursive=True)
-        self._write(f"{attempt.folder}/{RECORD}", record.to_json().encode())
-        if self._renames:
-            if self._exists(f"{folder}/{RETIRED}"):
-                self._fs.delete_dir(folder)
-            if self._exists(f"{folder}/{RECORD}"):
-                self._fs.delete_dir(attempt.folder)
-            else:
-                self._fs.create_dir(folder.rpartition("/")[0], recursive=True)
-                self._fs.move(attempt.folder, folder)
-        elif self._exists(f"{folder}/{RETIRED}"):
-            self._fs.delete_file(f"{folder}/{RETIRED}")
-        self._verified.add(folder)
-        return record
+        stands = publish(self._files, attempt, record, partial(self.find, attempt.kind, attempt.fingerprint))
+        self._verified.add((stands.fingerprint, stands.to_json().encode()))
+        return stands
 
     def read(self, kind: Kind, of: str, name: str) -> bytes:
         """One file of an artifact, checked against the record.
@@ -140,105 +136,78 @@ class Store:
         Raises:
             StoreError: the file is absent or its checksum differs.
         """
-        folder = self._folder(kind, of)
         record = self.record(kind, of)
+        where = f"{files_folder(record)}/{name}"
+        if record.retired:
+            raise StoreError(f"{where} was removed by the retention policy; run again with keep: all")
         entry = next((entry for entry in record.files if entry.name == name), None)
-        content = None if entry is None else self._read_or_none(f"{folder}/{name}")
+        content = None if entry is None else self._files.read(where)
         if entry is None or content is None:
-            raise StoreError(f"{folder} has no file {name}; run the same command again to recompute it")
+            raise StoreError(f"{where} does not exist; run the same command again to recompute it")
         if hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise StoreError(f"{folder}/{name} was altered after it was written; run the same command again")
+            raise StoreError(f"{where} was altered after it was written; run the same command again to recompute it")
         return content
 
     def record(self, kind: Kind, of: str) -> Record:
-        """The record alone, unchecked.
+        """The record alone; the files are not looked at.
 
         Raises:
             StoreError: there is none.
         """
-        where = f"{self._folder(kind, of)}/{RECORD}"
-        text = self._read_or_none(where)
+        where = f"{artifact_folder(kind, of)}/{RECORD}"
+        text = self._files.read(where)
         if text is None:
-            raise StoreError(f"{where} does not exist")
-        return Record.from_json(text.decode(), where)
+            raise StoreError(f"{where} does not exist in the store {self.uri}")
+        return Record.from_json(text, where)
 
     def retire(self, kind: Kind, of: str) -> None:
-        """Removes an artifact's files and keeps its record, marked."""
-        folder = self._folder(kind, of)
+        """Removes an artifact's files and keeps its record, marked; may be repeated."""
         record = self.record(kind, of)
-        self._write(f"{folder}/{RETIRED}", b"")
+        marked = dataclasses.replace(record, retired=True)
+        self._files.replace(f"{artifact_folder(kind, of)}/{RECORD}", marked.to_json().encode())
         for entry in record.files:
-            if self._exists(f"{folder}/{entry.name}"):
-                self._fs.delete_file(f"{folder}/{entry.name}")
-        self._verified.discard(folder)
+            self._files.delete(f"{files_folder(record)}/{entry.name}")
 
-    # Documents outside artifacts (lineage indices, results) ------------------------------------
+    def clean_staging(self, older_than_s: float = ABANDONED_AFTER_S) -> list[str]:
+        """Removes what killed attempts left; returns its paths.
+
+        Only its age tells an abandoned attempt from one of a run that lives: what goes is that in
+        which nothing was written for `older_than_s`.
+        """
+        paths = abandoned(self._files, older_than_s)
+        for path in paths:
+            self._files.delete(path)
+            log.info("removed %s, which an attempt left that ended unpublished", path)
+        return paths
+
+    # Beside artifacts: lineage indices, results, checkpoints ------------------------------------
 
     def write_document(self, path: str, content: bytes) -> None:
         """Replaces `STORE/path` in one step."""
-        target = f"{self._root}/{path}"
-        self._fs.create_dir(target.rpartition("/")[0], recursive=True)
-        if not self._renames:
-            self._write(target, content)
-            return
-        temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
-        self._write(temporary, content)
-        self._fs.move(temporary, target)
+        self._files.replace(path, content)
 
     def read_document(self, path: str) -> bytes | None:
         """The content of `STORE/path`; None when absent."""
-        return self._read_or_none(f"{self._root}/{path}")
+        return self._files.read(path)
 
     def list_documents(self, folder: str) -> list[str]:
         """Paths (relative to the store) of the files directly below `STORE/folder`, sorted."""
-        selector = fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True)
-        infos = self._fs.get_file_info(selector)
-        return sorted(f"{folder}/{i.base_name}" for i in infos if i.type == fs.FileType.File)
+        found = self._files.below(folder, recursive=False).items()
+        return sorted(f"{folder}/{name}" for name, info in found if info.type == fs.FileType.File)
 
-    # Plumbing --------------------------------------------------------------------------------
+    def upload_folder(self, local: str, folder: str) -> None:
+        """Copies the files below a local folder to `STORE/folder`, file by file; other files there stay."""
+        self._files.upload(local, folder)
 
-    def _folder(self, kind: str, of: str) -> str:
-        return f"{self._root}/artifacts/{kind}/{of}"
+    def download_folder(self, folder: str, local: str) -> None:
+        """Copies the files below `STORE/folder` to a local folder."""
+        self._files.download(folder, local)
 
-    def _damage(self, folder: str, record: Record, of: str) -> str | None:
-        if fingerprint(record.identity) != of or record.fingerprint != of:
-            return f"its record describes {fingerprint(record.identity)}, not {of}"
-        for entry in record.files:
-            content = self._read_or_none(f"{folder}/{entry.name}")
-            if content is None:
-                return f"the file {entry.name} is missing"
-            if len(content) != entry.num_bytes:
-                return f"the file {entry.name} has {len(content)} bytes, its record says {entry.num_bytes}"
-            if hashlib.sha256(content).hexdigest() != entry.sha256:
-                return f"the file {entry.name} does not have the checksum of its record"
-        return None
-
-    def _set_aside(self, folder: str, why: str) -> None:
-        aside = f"{self._root}/torn/{folder.rpartition('/')[2]}-{uuid.uuid4().hex[:8]}"
-        log.warning("torn artifact %s: %s. It is recomputed; the remains are in %s", folder, why, aside)
-        if self._renames:
-            self._fs.create_dir(aside.rpartition("/")[0], recursive=True)
-            self._fs.move(folder, aside)
-        else:
-            self._fs.delete_file(f"{folder}/{RECORD}")
-
-    def _write(self, path: str, content: bytes) -> None:
-        with self._fs.open_output_stream(path) as stream:
-            stream.write(content)
-
-    def _exists(self, path: str) -> bool:
-        return self._fs.get_file_info(path).type == fs.FileType.File
-
-    def _read_or_none(self, path: str) -> bytes | None:
-        try:
-            with self._fs.open_input_stream(path) as stream:
-                return stream.read()
-        except FileNotFoundError:
-            return None
+    def delete_folder(self, folder: str) -> None:
+        """Removes `STORE/folder` and all below; absent is fine."""
+        self._files.delete(folder)
 
 
 def document_json(value: Any) -> bytes:
     """Bytes of a JSON document as the store keeps it."""
-    import json
-
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode()

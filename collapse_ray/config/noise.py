@@ -15,13 +15,15 @@ def generator(*address: int | str) -> np.random.Generator:
 
 
 def sample_generators(sample_ids: np.ndarray, *address: int | str) -> list[np.random.Generator]:
-    """One stream for each sample: same key, and the sample_id in the third word of the 256-bit counter.
+    """One stream for each sample, (N,) ids in [0, 2**64): a function of the address and the id alone.
 
-    Each sample therefore owns 2**128 draws that depend on no other sample, batch or rank.
+    All have the address's key; the 256-bit counter starts at 2**192 + sample_id * 2**128. Each sample
+    therefore owns 2**128 blocks of four 64-bit words that depend on no other sample, batch or rank, and
+    none of them belongs to `generator(*address)`, whose counter starts at 0.
     """
     key = _key(address)
     return [
-        np.random.Generator(np.random.Philox(key=key, counter=[0, 0, int(sample_id), 0])) for sample_id in sample_ids
+        np.random.Generator(np.random.Philox(key=key, counter=[0, 0, int(sample_id), 1])) for sample_id in sample_ids
     ]
 
 

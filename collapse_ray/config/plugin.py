@@ -33,13 +33,19 @@ class Plugin(Spec):
 
         Raises:
             PydanticCustomError: no file of that name exists; names the nearest and all choices.
+            ImportError: the file exists and cannot be imported.
         """
         choices = cls.kinds()
         if kind not in choices:
             raise PydanticCustomError(
                 "unknown_kind", "unknown kind '{kind}'; {hint}", {"kind": kind, "hint": did_you_mean(kind, choices)}
             )
-        return importlib.import_module(f"{cls.folder}.{kind}").Spec
+        name = f"{cls.folder}.{kind}"
+        try:
+            return importlib.import_module(name).Spec
+        except (ValueError, AssertionError) as error:
+            # Pydantic takes these two for a verdict on the input and would hide a broken file behind it.
+            raise ImportError(f"{name} cannot be imported: {error}", name=name) from error
 
     @property
     def kind(self) -> str:
@@ -50,20 +56,26 @@ class Plugin(Spec):
         return {"kind": self.kind, **super().identity()}
 
     def dump(self) -> dict[str, Any]:
-        """The value that validates back to this spec, located fields included."""
+        """The value that resolves back to this spec, located fields included."""
         return {"kind": self.kind, **self.model_dump(mode="json")}
 
     @classmethod
     def resolve(cls, value: Any) -> Self:
-        """Validates `{kind: NAME, ...}` or `NAME` into the spec of that kind."""
+        """Validates `{kind: NAME, ...}` or `NAME` into the spec of that kind.
+
+        The value goes through JSON because only there a list is accepted for a tuple. Locations in
+        errors are kept: pydantic joins those of a nested ValidationError to the field's own.
+
+        Raises:
+            PydanticCustomError: there is no `kind`, or no such kind.
+            pydantic.ValidationError: the kind refuses the other keys.
+        """
         if isinstance(value, cls):
             return value
         if isinstance(value, str):
             value = {"kind": value}
         if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
-            raise PydanticCustomError(
-                "no_kind", "needs a 'kind'; {hint}", {"hint": did_you_mean("", cls.kinds())}
-            )
+            raise PydanticCustomError("no_kind", "needs a 'kind'; {hint}", {"hint": did_you_mean("", cls.kinds())})
         fields = {key: item for key, item in value.items() if key != "kind"}
         return cls.of_kind(value["kind"]).model_validate_json(json.dumps(fields))
 

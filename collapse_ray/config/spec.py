@@ -1,18 +1,19 @@
 """Frozen, strict values that say what is to be computed."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict
 
-from collapse_ray.config.errors import did_you_mean
-
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 class Spec(BaseModel):
-    """Base of every spec: immutable, no coercion between types, no unknown keys, no NaN."""
+    """Base of every spec: immutable, no coercion between types, no unknown keys, no NaN.
+
+    A spec has no pydantic "before" or "wrap" validator, and must not get one: behind such a
+    validator JSON counts as Python, where strict mode refuses a list for a tuple.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -26,35 +27,49 @@ class Spec(BaseModel):
     located: ClassVar[frozenset[str]] = frozenset()
     """Fields that say where something lies, not what it is: they never enter the identity."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _name_unknown_keys(cls, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            for key in value:
-                if key not in cls.model_fields:
-                    raise PydanticCustomError(
-                        "unknown_key",
-                        "unknown key '{key}'; {hint}",
-                        {"key": str(key), "hint": did_you_mean(str(key), cls.model_fields)},
-                    )
-        return value
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        strangers = cls.located - cls.model_fields.keys()
+        if strangers:
+            raise TypeError(f"{cls.__qualname__}.located names what is no field: {sorted(strangers)}")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A validated copy.
+
+        Pydantic's own takes `update` unseen, so that a float field given 1 would have the identity 1, not 1.0.
+
+        Raises:
+            pydantic.ValidationError: `update` has an unknown key or a value that the field refuses.
+        """
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return super().model_copy(deep=deep) if update is None else type(self)(**{**fields, **update})
 
     def identity(self) -> dict[str, Json]:
         """The JSON value that is fingerprinted: every field of the actual class, located ones left out.
 
         Walks instances instead of ``model_dump``, which drops the fields of a subclass where a
         field is typed as its base class.
+
+        Raises:
+            TypeError: a field holds a value without a stable form (a set, bytes, a path, ...).
         """
-        return {name: _identity(getattr(self, name)) for name in type(self).model_fields if name not in self.located}
+        return {
+            name: _identity(getattr(self, name), name) for name in type(self).model_fields if name not in self.located
+        }
 
 
-def _identity(value: Any) -> Json:
+def _identity(value: Any, path: str) -> Json:
     if isinstance(value, Spec):
         return value.identity()
     if isinstance(value, Mapping):
-        return {str(key): _identity(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_identity(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
+        strangers = [key for key in value if not isinstance(key, str)]
+        if strangers:
+            raise TypeError(f"{path} has the key {strangers[0]!r}, which is not a string")
+        return {key: _identity(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_identity(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, float):
+        return value + 0.0  # -0.0 equals 0.0 and must not have another fingerprint
+    if value is None or isinstance(value, bool | int | str):
         return value
-    raise TypeError(f"{type(value).__name__} has no stable form and cannot be part of an identity: {value!r}")
+    raise TypeError(f"{path} is a {type(value).__name__}, which has no stable form: {value!r}")

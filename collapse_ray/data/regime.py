@@ -84,7 +84,7 @@ class RegimeSpec(Plugin):
         """
 
     @abstractmethod
-    def num_synthetic(self, *, generation: int, num_real: int) -> int:
+    def num_to_generate(self, *, generation: int, num_real: int) -> int:
         """Samples that generation `generation` must make for the pools after it."""
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """What a metric must offer: a summary that is updated block by block and merged in any order."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,15 +12,15 @@ from collapse_ray.config.plugin import Plugin
 class Summary(ABC):
     """Picklable state of one metric; merging in any order gives the same result up to rounding."""
 
-    def update_real(self, sample_ids: np.ndarray, payload: np.ndarray, loss: np.ndarray) -> None:
+    def update_real(self, sample_ids: np.ndarray, payload: np.ndarray, loss: np.ndarray) -> None:  # noqa: B027
         """Held-out real rows: ids (B,), payload (B, *shape), test loss (B,) in nats. Ignored unless overridden."""
 
-    def update_synthetic(self, sample_ids: np.ndarray, payload: np.ndarray) -> None:
+    def update_synthetic(self, sample_ids: np.ndarray, payload: np.ndarray) -> None:  # noqa: B027
         """Samples of the generator under evaluation. Ignored unless overridden."""
 
     @abstractmethod
-    def merge(self, other: Self) -> None:
-        """Adds what another rank saw."""
+    def merge(self, other: Any) -> None:
+        """Adds what another rank saw; `other` is of the same class."""
 
     @abstractmethod
     def compute(self) -> dict[str, float | None]:
@@ -37,4 +37,8 @@ class MetricSpec(Plugin):
 
     @abstractmethod
     def empty(self, payload: Payload) -> Summary | None:
-        """A summary that has seen nothing; None when the metric has no meaning for this payload (its values are null)."""
+        """A summary that has seen nothing; None when the metric has no meaning for this payload (values are null).
+
+        Raises:
+            InvalidInput: the metric's settings do not fit the payload.
+        """

@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from pydantic import Field
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from collapse_ray.config.errors import InvalidInput
 from collapse_ray.config.payload import Payload
 from collapse_ray.config.plugin import Plugin
 from collapse_ray.config.spec import Spec
@@ -19,11 +21,11 @@ WEIGHTS = "model.safetensors"
 class SamplingSpec(Spec):
     """How a generator is sampled; a family refuses what it cannot honour."""
 
-    temperature: float = 1.0
+    temperature: float = Field(default=1.0, gt=0)
     """Divides logits (LM) or multiplies the standard deviation of the latent noise (others); > 0."""
-    top_k: int | None = None
+    top_k: int | None = Field(default=None, ge=1)
     """LM: only the k likeliest tokens."""
-    top_p: float | None = None
+    top_p: float | None = Field(default=None, gt=0, le=1)
     """LM: the smallest set of tokens with this probability, in (0, 1]."""
 
 
@@ -49,6 +51,17 @@ class Generator(nn.Module, ABC):
     def sample(self, noise: Tensor, sampling: SamplingSpec) -> np.ndarray:
         """Payloads (B, *shape) of the payload's dtype, a deterministic function of weights, noise and sampling."""
 
+    def enable_activation_checkpointing(self) -> None:
+        """Makes the backward pass recompute activations, which saves memory.
+
+        Raises:
+            InvalidInput: the family has no such mode.
+        """
+        raise InvalidInput(
+            f"activation checkpointing was asked of a {type(self).__name__}, which has none; only the family "
+            "'transformer' has: leave run.activation_checkpointing out"
+        )
+
     def to_files(self) -> dict[str, bytes]:
         """The files of the model artifact: names and contents."""
         return {WEIGHTS: save({name: tensor.contiguous() for name, tensor in self.state_dict().items()})}
@@ -66,8 +79,8 @@ class ClosedForm(Generator):
         """Adds rows (B, *shape) with weights (B,) to the statistics."""
 
     @abstractmethod
-    def merge(self, other: Self) -> None:
-        """Adds another rank's statistics."""
+    def merge(self, other: Any) -> None:
+        """Adds another rank's statistics; `other` is of the same class."""
 
     @abstractmethod
     def solve(self) -> None:
@@ -79,6 +92,9 @@ class FamilySpec(Plugin):
 
     folder: ClassVar[str] = "collapse_ray.model.families"
 
+    closed_form: ClassVar[bool] = False
+    """True when `build` gives a `ClosedForm`, which needs no training settings."""
+
     @abstractmethod
     def check(self, payload: Payload, sampling: SamplingSpec) -> None:
         """Refuses a payload or a sampling setting that the family cannot honour.
@@ -86,6 +102,19 @@ class FamilySpec(Plugin):
         Raises:
             InvalidInput: says what the family can model.
         """
+
+    def refuse_token_filters(self, sampling: SamplingSpec) -> None:
+        """For `check` of families that do not make tokens.
+
+        Raises:
+            InvalidInput: top_k or top_p is set.
+        """
+        for name in ("top_k", "top_p"):
+            if (value := getattr(sampling, name)) is not None:
+                raise InvalidInput(
+                    f"sampling.{name}={value}: the family '{self.kind}' makes no tokens to choose among; "
+                    f"leave {name} out (sampling.temperature is allowed), or choose the family 'transformer'"
+                )
 
     @abstractmethod
     def build(self, payload: Payload) -> Generator:

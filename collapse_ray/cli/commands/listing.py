@@ -1,0 +1,28 @@
+"""`collapse list`: the kinds that a spec may name."""
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+
+class Family(str, Enum):
+    """What can be listed."""
+
+    families = "families"
+    sources = "sources"
+    metrics = "metrics"
+    regimes = "regimes"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("list", no_args_is_help=True)(list_kinds)
+
+
+def list_kinds(what: Annotated[Family, typer.Argument(help="Which kinds.")]) -> None:
+    """List families, sources, metrics or regimes, with the fields that each takes."""
+    from rich.console import Console
+
+    from collapse_ray.report.kinds import kinds_table
+
+    Console().print(kinds_table(what.value))

@@ -1,0 +1,67 @@
+"""`collapse run`: lineages of one or more spec files, resumed where they were left."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from collapse_ray.cli.display import Display
+from collapse_ray.config.errors import InvalidInput
+
+
+def register(app: typer.Typer) -> None:
+    app.command(no_args_is_help=True)(run)
+
+
+def run(
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="SPEC [SPEC ...] [KEY=VALUE ...]", help="Spec files, then overrides.")
+    ],
+) -> None:
+    """Run the lineages of one or more specs; the same command again resumes them.
+
+    A spec is a YAML file (see `jobs/specs/`). Overrides name any of its keys: `depth=4`, `train.epochs=3`,
+    `regime={kind: mix, real_fraction: 0.5}`, `seeds=[0,1,2]`, `run.workers=2`, `run.store=s3://bucket/store`.
+    Everything under `run.` says how to execute and never changes what is computed.
+
+    Each generation is trained, evaluated on held-out real data and sampled; every stage is published in the store under
+    the fingerprint of what made it, and is never computed twice.
+
+    **Examples**
+
+    `collapse run jobs/specs/digits_replace.yaml`
+
+    `collapse run jobs/specs/digits_replace.yaml depth=3 run.workers=0 run.store=/tmp/store`
+
+    `collapse run a.yaml b.yaml seeds=[0,1,2]`
+    """
+    from collapse_ray.artifact.store import Store
+    from collapse_ray.lineage.index import drift_from_stored
+    from collapse_ray.lineage.launch import prepare_all, run_on_ray
+    from collapse_ray.lineage.spec import load_experiment
+    from collapse_ray.report.results import write_results
+    from collapse_ray.report.table import lineage_table
+
+    paths = [Path(argument) for argument in arguments if "=" not in argument]
+    overrides = [argument for argument in arguments if "=" in argument]
+    if not paths:
+        raise InvalidInput(f"no spec file among {' '.join(arguments)}; give one, such as jobs/specs/digits_replace.yaml")
+    experiments = [load_experiment(path, overrides) for path in paths]
+    execution = experiments[0].run
+    for path, experiment in zip(paths, experiments, strict=True):
+        if experiment.run != execution:
+            raise InvalidInput(f"{path}: its run settings differ from those of {paths[0]}; run them in two commands")
+    store = Store(execution.store)
+    with Display() as display:
+        display.say("reading and checking the real data")
+        tasks = prepare_all(experiments, store)
+        for task in tasks:
+            for line in drift_from_stored(store, task.name, task.lineage):
+                display.say(f"{task.name} seed {task.lineage.seed} differs from the stored lineage: {line}")
+        display.say(f"starting {execution.workers or 'no'} workers" if execution.workers else "running in this process")
+        display.begin(tasks)
+        run_on_ray(tasks, execution, display.on_event)
+    results = write_results(store)
+    names = [task.name for task in tasks]
+    display.show(lineage_table(results, names))
+    display.say(f"results: {store.uri}/results.parquet   figure: collapse report {execution.store}")

@@ -1,0 +1,89 @@
+"""Run lineages: prepare the real data in the driver, then one resident group for all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from collapse_ray.artifact.record import StoreError
+from collapse_ray.artifact.store import Store
+from collapse_ray.config.errors import InvalidInput
+from collapse_ray.data.audit import PlanMismatch
+from collapse_ray.data.reader import plain_stream
+from collapse_ray.lineage.loop import Progress, run_lineage
+from collapse_ray.lineage.prepare import Prepared, prepare
+from collapse_ray.lineage.progress import Listener, ignore
+from collapse_ray.lineage.spec import Experiment, LineageSpec
+from collapse_ray.train.deepspeed_config import deepspeed_config
+from collapse_ray.train.execution import RunConfig
+from collapse_ray.train.group import Group, SoloGroup
+
+FINAL = (InvalidInput, StoreError, PlanMismatch)
+"""Errors that would come again: no worker group is restarted for them."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One lineage that is ready to run."""
+
+    name: str
+    lineage: LineageSpec
+    prepared: Prepared
+
+
+def prepare_all(experiments: Sequence[Experiment], store: Store) -> list[Task]:
+    """Checks every lineage and publishes its real data, before any worker is started.
+
+    Raises:
+        InvalidInput: a lineage cannot run as given.
+        StoreError: the store cannot be written.
+    """
+    store.check_writable()
+    tasks = []
+    for experiment in experiments:
+        for lineage in experiment.lineages:
+            if lineage.train is not None:
+                deepspeed_config(lineage.train, experiment.run, max(1, experiment.run.workers))
+            tasks.append(Task(experiment.name, lineage, prepare(lineage, store)))
+    return tasks
+
+
+def run_on_ray(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore) -> None:
+    """Runs lineages one after the other in one resident Ray Train group.
+
+    Raises:
+        InvalidInput: the cluster cannot hold the workers.
+        GroupFailed: workers died more often than `run.retries` allows.
+    """
+    from collapse_ray.train.cluster import cluster
+    from collapse_ray.train.worker import run_resident
+
+    with cluster(run):
+        run_resident(partial(_on_rank, list(tasks), run), run, tasks[0].name, listener, FINAL)
+
+
+def run_plain(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore) -> list[Progress]:
+    """The same lineages in this process, without Ray."""
+    from collapse_ray.lineage.stages import PublishedStages
+
+    store = Store(run.store)
+    group = SoloGroup()
+    return [
+        run_lineage(
+            task.lineage,
+            task.prepared,
+            PublishedStages(task.name, task.lineage, task.prepared, run, store, group, plain_stream, listener),
+        )
+        for task in tasks
+    ]
+
+
+def _on_rank(tasks: list[Task], run: RunConfig, group: Group, post: Any) -> None:
+    # Imported here: DeepSpeed reads its environment when it is imported, and the driver needs none of it.
+    from collapse_ray.data.stream import ray_stream
+    from collapse_ray.lineage.stages import PublishedStages
+
+    store = Store(run.store)
+    for task in tasks:
+        stages = PublishedStages(task.name, task.lineage, task.prepared, run, store, group, ray_stream, post)
+        run_lineage(task.lineage, task.prepared, stages)

@@ -1,0 +1,121 @@
+"""Generation 0: open the real data, check that the lineage can run on it, and publish it as samples.
+
+Done once in the driver, before any worker or GPU is held.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from collapse_ray.artifact.fingerprint import fingerprint
+from collapse_ray.artifact.record import Record
+from collapse_ray.artifact.store import Store
+from collapse_ray.config.errors import InvalidInput
+from collapse_ray.config.noise import generator
+from collapse_ray.config.payload import Payload
+from collapse_ray.data.sample_set import SampleSet
+from collapse_ray.data.shards import encode_shard, shard_layout
+from collapse_ray.data.source import RealData, Rows
+from collapse_ray.lineage import identity
+from collapse_ray.lineage.spec import LineageSpec
+
+INGEST_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The real data of a lineage as published samples."""
+
+    train: SampleSet
+    holdout: SampleSet
+
+    @property
+    def payload(self) -> Payload:
+        return self.train.payload
+
+
+def prepare(lineage: LineageSpec, store: Store) -> Prepared:
+    """Publishes the real data, or finds it published.
+
+    Raises:
+        InvalidInput: the data, the family, the regime and the training budget do not fit together.
+    """
+    data = lineage.source.open(lineage.seed)
+    train_ids, holdout_ids = _split(data, lineage.holdout_fraction)
+    _check(lineage, data.payload, len(train_ids))
+    train = _publish(lineage, store, data, data.rows, train_ids, "train")
+    holdout = _publish(lineage, store, data, data.holdout or data.rows, holdout_ids, "holdout")
+    return Prepared(train, holdout)
+
+
+def _split(data: RealData, holdout_fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sample ids of the two parts: the source's own split, else a draw that no seed changes."""
+    if data.holdout is not None:
+        return np.arange(len(data.rows)), np.arange(len(data.holdout))
+    num_rows = len(data.rows)
+    num_holdout = round(holdout_fraction * num_rows)
+    if not 0 < num_holdout < num_rows:
+        raise InvalidInput(
+            f"the source has {num_rows} rows, of which holdout_fraction={holdout_fraction} holds out {num_holdout}; "
+            "both parts need at least one row: give more data or another fraction"
+        )
+    shuffled = generator("holdout").permutation(num_rows)
+    return np.sort(shuffled[num_holdout:]), np.sort(shuffled[:num_holdout])
+
+
+def _check(lineage: LineageSpec, payload: Payload, num_real: int) -> None:
+    lineage.family.check(payload, lineage.generate.sampling)
+    lineage.regime.check(num_real=num_real, depth=lineage.depth)
+    if lineage.train is None:
+        return
+    tokens = payload.size if payload.kind == "tokens" else None
+    for generation in (1, lineage.depth):
+        plan = lineage.regime.plan(seed=lineage.seed, generation=generation, num_real=num_real)
+        try:
+            lineage.train.num_steps(plan.num_rows, tokens)
+        except ValueError as error:
+            raise InvalidInput(f"train: generation {generation}: {error}") from error
+
+
+def _publish(
+    lineage: LineageSpec, store: Store, data: RealData, rows: Rows, sample_ids: np.ndarray, part: str
+) -> SampleSet:
+    of = identity.ingest(lineage, data.content, part=part)
+    key = fingerprint(of)
+    found = store.find("samples", key)
+    if found is not None:
+        return SampleSet.of(found)
+    begin = time.monotonic()
+    layout = shard_layout(len(sample_ids), INGEST_BLOCK)
+    samples = SampleSet(key, layout, data.payload)
+    attempt = store.begin("samples", key)
+    files = [store.write(attempt, name, content) for name, content in sorted(data.files.items())]
+    read = _reader(rows)
+    for shard in range(layout.num_shards):
+        start, stop = layout.bounds(shard)
+        ids = sample_ids[start:stop]
+        content = encode_shard(data.payload, ids, "real", 0, key, read(ids))
+        files.append(store.write(attempt, layout.name(shard), content))
+    record = Record(
+        kind="samples",
+        fingerprint=key,
+        identity=of,
+        parents={},
+        files=tuple(files),
+        duration_s=time.monotonic() - begin,
+        realised=samples.realised(),
+    )
+    store.publish(attempt, record)
+    return samples
+
+
+def _reader(rows: Rows) -> Callable[[np.ndarray], np.ndarray]:
+    """Reads ascending ids through one contiguous read around them: a split leaves few holes."""
+
+    def read(ids: np.ndarray) -> np.ndarray:
+        first = int(ids[0])
+        return rows.read(first, int(ids[-1]) + 1)[ids - first]
+
+    return read

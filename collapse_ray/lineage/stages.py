@@ -1,0 +1,307 @@
+"""The stages of a lineage as artifacts, run by all ranks together: look up, else compute and publish."""
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+
+from collapse_ray.artifact.fingerprint import fingerprint
+from collapse_ray.artifact.record import FileEntry, Kind, Record
+from collapse_ray.artifact.store import Attempt, Store
+from collapse_ray.config.noise import torch_seed
+from collapse_ray.data.order import Order
+from collapse_ray.data.reader import Batch, Pool
+from collapse_ray.data.regime import PoolPlan
+from collapse_ray.data.sample_set import SampleSet
+from collapse_ray.data.shards import shard_layout
+from collapse_ray.evaluate.stage import evaluate_share
+from collapse_ray.generate.stage import sample_rows, write_samples
+from collapse_ray.lineage import identity
+from collapse_ray.lineage.index import write_index
+from collapse_ray.lineage.loop import Progress
+from collapse_ray.lineage.prepare import Prepared
+from collapse_ray.lineage.progress import Listener, StageEvent
+from collapse_ray.lineage.retention import retire_old
+from collapse_ray.lineage.spec import LineageSpec
+from collapse_ray.model.family import ClosedForm, Generator, load_generator
+from collapse_ray.train.checkpoints import StageCheckpoints, checkpoints_of
+from collapse_ray.train.execution import RunConfig
+from collapse_ray.train.group import Group
+from collapse_ray.train.stage import Trained, fit_closed_form, train_with_gradients
+
+OpenStream = Callable[[Store, Pool, Order, int, int, int], Iterable[Batch]]
+"""(store, pool, order, rank, world_size, first_step) -> this rank's batches: Ray Data or its plain twin."""
+
+
+class PublishedStages:
+    """One lineage's stages on one rank of a group; every method is called by all ranks alike."""
+
+    def __init__(
+        self,
+        name: str,
+        lineage: LineageSpec,
+        prepared: Prepared,
+        run: RunConfig,
+        store: Store,
+        group: Group,
+        open_stream: OpenStream,
+        listener: Listener,
+    ) -> None:
+        self._name = name
+        self._lineage = lineage
+        self._prepared = prepared
+        self._run = run
+        self._store = store
+        self._group = group
+        self._open_stream = open_stream
+        self._listener = listener
+        self._restore: dict[tuple[Kind, int], Callable[[], Record]] = {}
+
+    # The three stages ------------------------------------------------------------------------
+
+    def train(self, generation: int, plan: PoolPlan, samples: dict[int, SampleSet], previous: Record | None) -> Record:
+        """The model of a generation, trained on exactly the rows of the plan."""
+        start = previous if self._lineage.train is not None and self._lineage.train.init == "previous" else None
+        of = identity.train(
+            self._lineage,
+            generation,
+            plan,
+            {g: s.fingerprint for g, s in samples.items()},
+            None if start is None else start.fingerprint,
+        )
+        parents = {f"samples-{part.generation}": samples[part.generation].fingerprint for part in plan.parts}
+        if start is not None:
+            parents["previous"] = start.fingerprint
+        body = partial(self._train, generation, plan, samples, start)
+        return self._record("model", "train", generation, of, parents, body)
+
+    def evaluate(self, generation: int, model: Record) -> Record:
+        """The metrics of a model on held-out real data."""
+        holdout = self._prepared.holdout
+        of = identity.evaluate(self._lineage, generation, model.fingerprint, holdout.fingerprint)
+        parents = {"model": model.fingerprint, "holdout": holdout.fingerprint}
+        body = partial(self._evaluate, generation)
+        return self._record("evaluation", "evaluate", generation, of, parents, body)
+
+    def generate(self, generation: int, model: Record, num_samples: int) -> SampleSet:
+        """The samples that later generations train on."""
+        of = identity.generate(self._lineage, generation, model.fingerprint, num_samples)
+        body = partial(self._generate, generation, model, num_samples)
+        record = self._record("samples", "generate", generation, of, {"model": model.fingerprint}, body)
+        return SampleSet.of(record)
+
+    def finish_generation(self, progress: Progress) -> None:
+        """Writes the index, drops what the retention policy no longer keeps, and reports the generation."""
+        if self._group.rank == 0:
+            write_index(self._store, self._name, self._lineage, self._prepared, progress)
+            retire_old(self._store, self._run.keep_last, self._lineage, self._prepared, progress)
+        metrics = progress.evaluations[-1].metrics if progress.evaluations else {}
+        self._group.report({"generation": progress.generation, "verdict": progress.verdict, **metrics})
+
+    # Look up, else compute and publish -----------------------------------------------------------
+
+    def _record(
+        self,
+        kind: Kind,
+        stage: str,
+        generation: int,
+        of: dict[str, Any],
+        parents: dict[str, str],
+        body: Callable[[Attempt], dict[str, Any]],
+    ) -> Record:
+        """The published record, even where a retention policy removed its files: they may never be needed again."""
+        ensure = partial(self._ensure, kind, stage, generation, of, parents, body)
+        self._restore[kind, generation] = partial(ensure, need_files=True)
+        return ensure(need_files=False)
+
+    def _ensure(
+        self,
+        kind: Kind,
+        stage: str,
+        generation: int,
+        of: dict[str, Any],
+        parents: dict[str, str],
+        body: Callable[[Attempt], dict[str, Any]],
+        *,
+        need_files: bool,
+    ) -> Record:
+        key = fingerprint(of)
+        lead = self._group.rank == 0
+        found, attempt = self._group.broadcast(self._find_or_begin(kind, key, need_files) if lead else (None, None))
+        if found is not None:
+            if not need_files:
+                self._tell(generation, stage, reused=True)
+            return found
+        self._tell(generation, stage)
+        begin = time.monotonic()
+        outcome = body(attempt)
+        entries: list[FileEntry] = [entry for part in self._group.gather(outcome.pop("files")) for entry in part]
+        record = None
+        if lead:
+            record = Record(
+                kind=kind,
+                fingerprint=key,
+                identity=of,
+                parents=parents,
+                files=tuple(sorted(entries, key=lambda entry: entry.name)),
+                duration_s=time.monotonic() - begin,
+                **outcome,
+            )
+            record = self._store.publish(attempt, record)
+            self._store.delete_folder(checkpoints_of(key))
+        return self._group.broadcast(record)
+
+    def _find_or_begin(self, kind: Kind, key: str, need_files: bool) -> tuple[Record | None, Attempt | None]:
+        found = self._store.find(kind, key, need_files=need_files)
+        return found, None if found is not None else self._store.begin(kind, key)
+
+    # What each stage computes ------------------------------------------------------------------
+
+    def _train(
+        self, generation: int, plan: PoolPlan, samples: dict[int, SampleSet], start: Record | None, attempt: Attempt
+    ) -> dict[str, Any]:
+        lineage = self._lineage
+        for part in plan.parts:
+            if part.origin == "synthetic":
+                self._restore["samples", part.generation]()
+        generator = self._new_generator(generation, start)
+        if isinstance(generator, ClosedForm):
+            order = Order.of(plan, seed=lineage.seed, generation=generation, batch_size=plan.num_rows, num_steps=1)
+            stream = self._stream(plan, samples, order, rank=0, world_size=1)
+            trained = fit_closed_form(generator, plan, stream, self._group)
+        else:
+            trained = self._train_with_gradients(generator, generation, plan, samples, attempt)
+        realised = {
+            **trained.realised,
+            "num_rows": plan.num_rows,
+            "asked_real_fraction": plan.asked_real_fraction,
+            "realised_real_fraction": plan.realised_real_fraction,
+        }
+        files = self._model_files(trained, attempt) if self._group.rank == 0 else []
+        outcome = "diverged" if trained.diverged else "complete"
+        return {"files": files, "realised": realised, "outcome": outcome, "metrics": {"train_loss": trained.train_loss}}
+
+    def _train_with_gradients(
+        self,
+        generator: Generator,
+        generation: int,
+        plan: PoolPlan,
+        samples: dict[int, SampleSet],
+        attempt: Attempt,
+    ) -> Trained:
+        lineage, run, group, payload = self._lineage, self._run, self._group, self._prepared.payload
+        assert lineage.train is not None
+        order = Order.of(
+            plan,
+            seed=lineage.seed,
+            generation=generation,
+            batch_size=lineage.train.batch_size,
+            num_steps=lineage.train.num_steps(plan.num_rows, payload.size if payload.kind == "tokens" else None),
+            window=lineage.train.shuffle_window,
+        )
+        stream = self._stream(plan, samples, order, rank=group.rank, world_size=group.world_size)
+        execution_key = f"w{group.world_size}-z{run.zero_stage}"
+        checkpoints = StageCheckpoints(self._store, attempt.fingerprint, execution_key, group)
+
+        def on_step(step: int, loss: float) -> None:
+            self._tell(generation, "train", done=step, total=order.num_steps, loss=loss)
+
+        return train_with_gradients(
+            generator, lineage.train, run, plan, order, stream, group, checkpoints, on_step
+        )
+
+    def _evaluate(self, generation: int, attempt: Attempt) -> dict[str, Any]:
+        lineage, group, generator = self._lineage, self._group, self._load(generation)
+        sample = partial(
+            sample_rows,
+            generator,
+            lineage.generate,
+            seed=lineage.seed,
+            generation=generation,
+            stage="evaluate",
+            device=group.device,
+        )
+        share = evaluate_share(
+            generator,
+            lineage.evaluate,
+            self._prepared.holdout,
+            sample,
+            lineage.generate.block_size,
+            self._store,
+            seed=lineage.seed,
+            generation=generation,
+            rank=group.rank,
+            world_size=group.world_size,
+            device=group.device,
+        )
+        whole, *others = group.gather(share)
+        for other in others:
+            whole.merge(other)
+        realised = {"world_size": group.world_size, "num_holdout": self._prepared.holdout.num_samples}
+        return {"files": [], "realised": realised, "metrics": whole.compute()}
+
+    def _generate(self, generation: int, model: Record, num_samples: int, attempt: Attempt) -> dict[str, Any]:
+        lineage, group = self._lineage, self._group
+        layout = shard_layout(num_samples, lineage.generate.block_size)
+        samples = SampleSet(attempt.fingerprint, layout, self._prepared.payload)
+        share = sum(
+            stop - start for start, stop in map(layout.bounds, range(group.rank, layout.num_shards, group.world_size))
+        )
+
+        def on_samples(done: int) -> None:
+            self._tell(generation, "generate", done=done, total=share, unit="samples")
+
+        files = write_samples(
+            self._load(generation),
+            lineage.generate,
+            samples,
+            self._store,
+            attempt,
+            seed=lineage.seed,
+            generation=generation,
+            producer=model.fingerprint,
+            rank=group.rank,
+            world_size=group.world_size,
+            device=group.device,
+            on_samples=on_samples,
+        )
+        return {"files": list(files), "realised": {**samples.realised(), "world_size": group.world_size}}
+
+    def _tell(self, generation: int, stage: str, **what: Any) -> None:
+        self._listener(StageEvent(self._name, self._lineage.seed, generation, stage, **what))
+
+    # Parts -----------------------------------------------------------------------------------
+
+    def _stream(
+        self, plan: PoolPlan, samples: dict[int, SampleSet], order: Order, *, rank: int, world_size: int
+    ) -> Callable[[int], Iterable[Batch]]:
+        used = {part.generation: samples[part.generation] for part in plan.parts}
+        pool = Pool(
+            plan,
+            artifacts={generation: s.fingerprint for generation, s in used.items()},
+            layouts={generation: s.layout for generation, s in used.items()},
+            payload=self._prepared.payload,
+        )
+        return lambda first_step: self._open_stream(self._store, pool, order, rank, world_size, first_step)
+
+    def _new_generator(self, generation: int, start: Record | None) -> Generator:
+        if start is not None:
+            return self._load(generation - 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch_seed(self._lineage.seed, generation, "init"))
+            return self._lineage.family.build(self._prepared.payload)
+
+    def _load(self, generation: int) -> Generator:
+        model = self._restore["model", generation]()
+        files = {entry.name: self._store.read("model", model.fingerprint, entry.name) for entry in model.files}
+        return load_generator(self._lineage.family, self._prepared.payload, files).to(self._group.device)
+
+    def _model_files(self, trained: Trained, attempt: Attempt) -> list[FileEntry]:
+        if trained.weights is None:
+            return []
+        with torch.random.fork_rng(devices=[]):
+            plain = self._lineage.family.build(self._prepared.payload)
+        plain.load_state_dict(trained.weights, strict=False)
+        return [self._store.write(attempt, name, content) for name, content in sorted(plain.to_files().items())]

@@ -1,0 +1,89 @@
+"""The Ray cluster of a command: attach to one or start one on this machine, after checking that it can hold the workers."""
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+import torch
+
+from collapse_ray.config.errors import InvalidInput
+from collapse_ray.train.execution import RunConfig
+
+# Chatter about what works as designed: every line would be repeated for each worker and generation.
+QUIET = {
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "1",
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DEEPSPEED_LOG_LEVEL": "error",
+}
+
+
+@contextmanager
+def cluster(execution: RunConfig) -> Iterator[None]:
+    """Connects to `run.address`, or starts Ray on this machine and ends it afterwards.
+
+    Raises:
+        InvalidInput: the machine or the cluster has fewer CPUs or GPUs than the workers ask for.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    if ray.is_initialized():
+        check_cluster(execution)
+        yield
+        return
+    if execution.address is None:
+        check_machine(execution)
+        ray.init(
+            num_cpus=math.ceil(execution.workers * execution.cpus_per_worker) + execution.data_cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    else:
+        ray.init(address=execution.address, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        check_cluster(execution)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_machine(execution: RunConfig) -> None:
+    """Refuses what this machine cannot hold, before Ray is started.
+
+    Raises:
+        InvalidInput: says what was asked and what there is.
+    """
+    num_cpus = len(os.sched_getaffinity(0))
+    _check("CPU", execution.workers * execution.cpus_per_worker, num_cpus, "run.cpus_per_worker", "this machine")
+    num_gpus = torch.cuda.device_count()
+    _check("GPU", _gpus(execution), num_gpus, "run.gpus_per_worker", "this machine")
+
+
+def check_cluster(execution: RunConfig) -> None:
+    """Refuses what the connected cluster cannot hold, which would otherwise wait for ever.
+
+    Raises:
+        InvalidInput: says what was asked and what there is.
+    """
+    total = ray.cluster_resources()
+    cpus = execution.workers * execution.cpus_per_worker + execution.data_cpus
+    _check("CPU", cpus, total.get("CPU", 0), "run.cpus_per_worker or run.data_cpus", "the cluster")
+    _check("GPU", _gpus(execution), total.get("GPU", 0), "run.gpus_per_worker", "the cluster")
+
+
+def _gpus(execution: RunConfig) -> float:
+    return max(1, execution.workers) * execution.gpus_per_worker
+
+
+def _check(kind: str, asked: float, available: float, setting: str, where: str) -> None:
+    if asked > available:
+        raise InvalidInput(
+            f"run.workers asks for {asked:g} {kind}s and {where} has {available:g}; lower run.workers or {setting}"
+        )

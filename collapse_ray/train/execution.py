@@ -1,0 +1,53 @@
+"""How a lineage is executed: nothing here may change what is computed, so nothing here is fingerprinted."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from collapse_ray.config.spec import Spec
+
+
+class RunConfig(Spec):
+    """Execution settings: store, workers, devices, memory savers, retries, retention."""
+
+    store: str = "store"
+    """Folder or URI (s3://…, gs://…) of the artifacts."""
+    address: str | None = None
+    """Ray cluster to use (`auto`, `ray://…`); null starts one on this machine for the time of the command."""
+    workers: int = Field(0, ge=0)
+    """Ray Train workers; 0 trains in the driver's own process (Ray Train's local mode)."""
+    gpus_per_worker: float = Field(0, ge=0)
+    """GPUs reserved for each worker; 0 trains on the CPU."""
+    cpus_per_worker: float = Field(1, gt=0)
+    data_cpus: int = Field(1, ge=1)
+    """CPUs kept free for Ray Data's read tasks, which would hang if workers held every CPU."""
+    micro_batch_size: int | None = Field(None, gt=0)
+    """Rows per worker and forward pass; gradients are accumulated up to train.batch_size. Null: no accumulation."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed ZeRO: 1 shards the optimiser, 2 also gradients, 3 also parameters."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass (families that support it)."""
+    deepspeed: str | None = None
+    """A DeepSpeed JSON passed through; it may set whatever the spec does not."""
+    checkpoint_every: int | None = Field(None, gt=0)
+    """Steps between checkpoints inside a training stage; null restarts a killed stage from its first step."""
+    retries: int = Field(3, ge=0)
+    """Restarts of the worker group after a failure before the command gives up."""
+    keep: str = "all"
+    """Retention of weights and synthetic shards: `all`, `last:K` generations, or `records` (none)."""
+    window_steps: int = Field(50, gt=0)
+    """Steps between checks of the counted rows against the plan, and of the loss for non-finite values."""
+
+    @field_validator("keep")
+    @classmethod
+    def _known_policy(cls, value: str) -> str:
+        name, _, count = value.partition(":")
+        if value in ("all", "records") or (name == "last" and count.isdigit() and int(count) > 0):
+            return value
+        raise ValueError("is not a retention policy; give 'all', 'last:K' with K >= 1, or 'records'")
+
+    @property
+    def keep_last(self) -> int | None:
+        """Generations whose files are kept: None for all, 0 for none."""
+        name, _, count = self.keep.partition(":")
+        return {"all": None, "records": 0}.get(name, int(count or 0))

@@ -1,0 +1,126 @@
+"""Train one generation on exactly the rows of its plan."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from collapse_ray.config.noise import torch_seed
+from collapse_ray.data.audit import OriginAudit, PlanMismatch
+from collapse_ray.data.order import Order
+from collapse_ray.data.reader import Batch
+from collapse_ray.data.regime import PoolPlan
+from collapse_ray.model.family import ClosedForm, Generator
+from collapse_ray.train.checkpoints import StageCheckpoints
+from collapse_ray.train.deepspeed_config import deepspeed_config
+from collapse_ray.train.engine import Engine
+from collapse_ray.train.execution import RunConfig
+from collapse_ray.train.group import Group
+from collapse_ray.train.spec import TrainSpec
+
+Stream = Callable[[int], Iterator[Batch]]
+"""This rank's batches from a step on."""
+
+OnStep = Callable[[int, float], None]
+"""Called at every check with the steps done and the mean loss since the last one."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training stage leaves behind: weights on the CPU unless it diverged, and counted quantities."""
+
+    weights: dict[str, Tensor] | None
+    realised: dict[str, Any]
+    train_loss: float | None
+    """Mean loss in nats per sample over the last check window; None when it diverged or has no loss."""
+
+    @property
+    def diverged(self) -> bool:
+        return self.weights is None
+
+
+def train_with_gradients(
+    generator: Generator,
+    train: TrainSpec,
+    run: RunConfig,
+    plan: PoolPlan,
+    order: Order,
+    stream: Stream,
+    group: Group,
+    checkpoints: StageCheckpoints,
+    on_step: OnStep,
+) -> Trained:
+    """Trains with DeepSpeed until the budget is spent or the loss is no longer finite."""
+    if run.activation_checkpointing:
+        generator.enable_activation_checkpointing()
+    generator.to(group.device).train()
+    engine = Engine(generator, train, deepspeed_config(train, run, group.world_size), order.num_steps)
+    try:
+        first = checkpoints.restore(engine)
+        audit = OriginAudit(order, group.rank, group.world_size, window_steps=run.window_steps, first_step=first)
+        weigh = row_weights(plan)
+        losses = list[Tensor]()
+        mean = math.nan
+        for step, batch in enumerate(stream(first), start=first):
+            # Seeded step by step, so that a resumed stage draws what an undisturbed one would have drawn.
+            torch.manual_seed(torch_seed(order.seed, order.generation, "train", step, group.rank))
+            payload = torch.from_numpy(batch.payload).to(group.device, non_blocking=True)
+            weight = None if weigh is None else torch.from_numpy(weigh(batch.is_real)).to(group.device)
+            losses.append(engine.step(payload, weight))
+            audit.update(step, batch.is_real)
+            done = step + 1
+            if done % run.window_steps == 0 or done == order.num_steps:
+                mean = group.mean(torch.stack(losses).mean().item())
+                losses.clear()
+                if not math.isfinite(mean):
+                    return Trained(None, _realised(done, *_seen(audit, group), group), None)
+                on_step(done, mean)
+            if run.checkpoint_every and done % run.checkpoint_every == 0 and done < order.num_steps:
+                checkpoints.save(engine, done)
+        audit.finish()
+        return Trained(engine.weights(), _realised(order.num_steps, *_seen(audit, group), group), mean)
+    finally:
+        engine.close()
+
+
+def fit_closed_form(generator: ClosedForm, plan: PoolPlan, stream: Stream, group: Group) -> Trained:
+    """Fits by sufficient statistics on rank 0 alone, which reads the whole pool once."""
+    if group.rank == 0:
+        weigh = row_weights(plan)
+        counted = 0
+        for batch in stream(0):
+            generator.update(batch.payload, np.ones(len(batch.is_real)) if weigh is None else weigh(batch.is_real))
+            counted += int(batch.is_real.sum())
+        if counted != plan.num_real:
+            raise PlanMismatch(f"the plan has {plan.num_real} real rows of {plan.num_rows}, the stream gave {counted}")
+        generator.solve()
+    weights = group.broadcast(dict(generator.state_dict()) if group.rank == 0 else None)
+    return Trained(weights, _realised(1, plan.num_real, plan.num_synthetic, group), None)
+
+
+def row_weights(plan: PoolPlan) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Weights with a mean of 1 over the pool, giving real rows the share `plan.real_weight` of the loss."""
+    if plan.real_weight is None or plan.num_synthetic == 0:
+        return None
+    real = plan.real_weight * plan.num_rows / plan.num_real
+    synthetic = (1 - plan.real_weight) * plan.num_rows / plan.num_synthetic
+    return lambda is_real: np.where(is_real, real, synthetic)
+
+
+def _seen(audit: OriginAudit, group: Group) -> tuple[int, int]:
+    seen = group.gather((audit.num_real_seen, audit.num_synthetic_seen))
+    return sum(real for real, _ in seen), sum(synthetic for _, synthetic in seen)
+
+
+def _realised(steps: int, num_real: int, num_synthetic: int, group: Group) -> dict[str, Any]:
+    return {
+        "steps": steps,
+        "world_size": group.world_size,
+        "num_real_seen": num_real,
+        "num_synthetic_seen": num_synthetic,
+        "seen_real_fraction": num_real / (num_real + num_synthetic),
+    }

@@ -1,0 +1,166 @@
+"""The resident worker group: one Ray Train run that stays for whole lineages, and its restarts."""
+
+import json
+import logging
+import os
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+
+from collapse_ray.artifact.store import Store
+from collapse_ray.train.board import Board
+from collapse_ray.train.execution import RunConfig as Execution
+from collapse_ray.train.group import Group, SoloGroup, TorchGroup
+
+log = logging.getLogger(__name__)
+
+Post = Callable[[Any], None]
+Body = Callable[[Group, Post], None]
+"""What every rank runs: (group, post) where posts reach the driver."""
+
+POLL_S = 0.3
+
+
+class GroupFailed(RuntimeError):
+    """The worker group failed more often than `run.retries` allows; what was published stays."""
+
+
+def run_resident(body: Body, execution: Execution, name: str, on_post: Post, final: tuple[type[Exception], ...]) -> None:
+    """Runs `body` on a resident group until it ends well.
+
+    Whatever kills a worker ends the group; a new one enters the body from its top, which finds what was published.
+
+    Args:
+        body: picklable; called alike on every rank.
+        execution: workers, devices, retries.
+        name: shown by Ray.
+        on_post: receives rank 0's posts in the driver.
+        final: errors that would only come again, raised to the caller at once.
+
+    Raises:
+        GroupFailed: retries are used up; carries the last failure as its cause.
+    """
+    if execution.workers == 0:
+        _run_local(body, execution, name, on_post)
+        return
+    board = Board.options(name=f"collapse-board-{uuid.uuid4().hex[:8]}").remote()
+    for attempt in range(execution.retries + 1):
+        trainer = _trainer(body, board, execution, f"{name}-{attempt}")
+        with _drained(board, on_post):
+            try:
+                trainer.fit()
+                return
+            except ray.train.TrainingFailedError as failure:
+                causes = list(getattr(failure, "worker_failures", {}).values())
+                for cause in causes:
+                    if isinstance(cause, final):
+                        raise cause from failure
+                if attempt == execution.retries:
+                    raise GroupFailed(f"the worker group failed {attempt + 1} times; last: {failure}") from failure
+                log.warning("a worker failed (%s); starting a new group, %s", _first_line(failure), "resuming")
+
+
+def _trainer(body: Body, board: Any, execution: Execution, name: str) -> TorchTrainer:
+    resources = {"CPU": execution.cpus_per_worker}
+    if execution.gpus_per_worker:
+        resources["GPU"] = execution.gpus_per_worker
+    return TorchTrainer(
+        _on_rank,
+        train_loop_config={"body": body, "board": board},
+        torch_config=TorchConfig(backend="nccl" if execution.gpus_per_worker else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=execution.workers,
+            use_gpu=bool(execution.gpus_per_worker),
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=_bookkeeping(execution),
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=execution.retries),
+            worker_runtime_env={"env_vars": worker_environment(execution)},
+        ),
+    )
+
+
+def worker_environment(execution: Execution) -> dict[str, str]:
+    """Variables that must be set before DeepSpeed is imported."""
+    return {} if execution.gpus_per_worker else {"DS_ACCELERATOR": "cpu"}
+
+
+def _run_local(body: Body, execution: Execution, name: str, on_post: Post) -> None:
+    os.environ.update(worker_environment(execution))
+    device = torch.device("cuda" if execution.gpus_per_worker else "cpu")
+    trainer = TorchTrainer(
+        lambda: body(_LocalGroup(device), on_post),
+        scaling_config=ScalingConfig(num_workers=0),
+        run_config=RunConfig(name=name, storage_path=_bookkeeping(execution)),
+    )
+    trainer.fit()
+
+
+def _on_rank(config: dict[str, Any]) -> None:
+    board = config["board"]
+    group = _ResidentGroup(get_device())  # type: ignore[arg-type]  # one device per worker
+    config["body"](group, board.post.remote if group.rank == 0 else lambda _: None)
+
+
+class _Reporting(Group):
+    def report(self, metrics: dict[str, Any]) -> None:
+        """One report for each generation, with a pointer as its checkpoint: Ray drops metrics without one.
+
+        The records in the store are the truth; nothing is ever read back from here.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "pointer.json").write_text(json.dumps(metrics))
+            # A report of a group that was restarted must not merge with one of the group before.
+            unique = f"generation-{metrics['generation']}-{uuid.uuid4().hex[:8]}"
+            ray.train.report(metrics, checkpoint=Checkpoint(folder), checkpoint_dir_name=self.broadcast(unique))
+
+
+class _ResidentGroup(_Reporting, TorchGroup):
+    """Ranks of a Ray Train worker group."""
+
+
+class _LocalGroup(_Reporting, SoloGroup):
+    """Ray Train's local mode."""
+
+
+@contextmanager
+def _drained(board: Any, on_post: Post) -> Iterator[None]:
+    """Hands posts to `on_post` from a thread while the trainer blocks."""
+    ended = threading.Event()
+
+    def drain() -> None:
+        while True:
+            last = ended.wait(POLL_S)
+            for value in ray.get(board.drain.remote()):
+                on_post(value)
+            if last:
+                return
+
+    thread = threading.Thread(target=drain, name="collapse-board")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _bookkeeping(execution: Execution) -> str:
+    """Ray Train's own folder, which every node must reach; nothing in it is read back."""
+    return f"{Store(execution.store).uri}/ray-train"
+
+
+def _first_line(failure: Exception) -> str:
+    return str(failure).strip().splitlines()[0]

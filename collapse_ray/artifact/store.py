@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -43,7 +44,7 @@ class Store:
         try:
             filesystem, root = fs.FileSystem.from_uri(self.uri)
         except (ArrowInvalid, OSError) as error:
-            raise StoreError(f"cannot open the store {uri!r}: {error}. Give a folder or a URI like s3://…") from error
+            raise StoreError(f"cannot open the store: {error}. Give run.store a folder or a URI like s3://…") from error
         self._use(filesystem, root, (type(self), (self.uri,)))
 
     @classmethod
@@ -55,7 +56,8 @@ class Store:
         return store
 
     def _use(self, filesystem: fs.FileSystem, root: str, reopen: tuple[Callable[..., Self], tuple[Any, ...]]) -> None:
-        self._files = Files(filesystem, root, self.uri)
+        shown = re.sub(r"//[^/@]*@", "//", self.uri)  # a URI may hold a secret: s3://key:secret@bucket
+        self._files = Files(filesystem, root, shown)
         self._reopen = reopen
         self._verified: set[tuple[str, bytes]] = set()
 
@@ -157,8 +159,12 @@ class Store:
         where = f"{artifact_folder(kind, of)}/{RECORD}"
         text = self._files.read(where)
         if text is None:
-            raise StoreError(f"{where} does not exist in the store {self.uri}")
+            raise StoreError(f"{where} does not exist in the store {self._files.uri}")
         return Record.from_json(text, where)
+
+    def is_retired(self, kind: Kind, of: str) -> bool:
+        """Whether a retention policy removed the artifact's files."""
+        return self._exists(f"{self._folder(kind, of)}/{RETIRED}")
 
     def retire(self, kind: Kind, of: str) -> None:
         """Removes an artifact's files and keeps its record, marked; may be repeated."""

@@ -30,7 +30,6 @@ _ALLOWED = {
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
-    "path_type": "a path",
     "tuple_type": "a list",
     "list_type": "a list",
     "dict_type": "a mapping",
@@ -68,13 +67,13 @@ def place(steps: Sequence[str | int]) -> str:
 
 def _line(steps: Steps, problems: list[ErrorDetails], cls: type[Spec], mapping: Mapping[str, Any]) -> str:
     first = problems[0]
-    path = place(steps)
+    path = place(steps) or "as a whole"
     if first["type"] in ("missing", "extra_forbidden"):
         owner = _owner(cls, mapping, steps[:-1])
         say = _missing if first["type"] == "missing" else _unknown
         return f"{path}: {say(steps, owner, _at(mapping, steps[:-1]))}"
     if first["type"] == "value_error":
-        return f"{path or 'as a whole'}: {first.get('ctx', {}).get('error', first['msg'])}"
+        return f"{path}: {first.get('ctx', {}).get('error', first['msg'])}"
     if first["type"] == "unknown_kind":
         return f"{path}: {first['msg']}"
     given = _given(_at(mapping, steps))

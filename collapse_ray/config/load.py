@@ -91,7 +91,7 @@ def _parse(text: str | bytes, where: str) -> Any:
         todo = "" if isinstance(error, Refused) else "; give valid YAML"
         raise InvalidInput(f"{where}{at}: {error.problem or error.context}{todo}") from error
     except yaml.YAMLError as error:
-        raise InvalidInput(f"{where} is not YAML: {error}; give a text file in UTF-8") from error
+        raise InvalidInput(f"{where} is not YAML: {' '.join(str(error).split())}; give a text file in UTF-8") from error
 
 
 def _override(mapping: dict[str, Any], override: str) -> dict[str, Any]:

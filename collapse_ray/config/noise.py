@@ -22,16 +22,16 @@ def sample_generators(sample_ids: np.ndarray, *address: int | str) -> list[np.ra
     none of them belongs to `generator(*address)`, whose counter starts at 0.
     """
     key = _key(address)
-    return [
-        np.random.Generator(np.random.Philox(key=key, counter=[0, 0, int(sample_id), 1])) for sample_id in sample_ids
-    ]
+    counters = (np.array([0, 0, int(sample_id), 1], dtype=np.uint64) for sample_id in sample_ids)
+    return [np.random.Generator(np.random.Philox(key=key, counter=counter)) for counter in counters]
 
 
 def torch_seed(*address: int | str) -> int:
     """A 63-bit seed for a torch generator at this address."""
-    return int(_key(address)[0] >> 1)
+    return int(_key(address)[0]) >> 1
 
 
-def _key(address: tuple[int | str, ...]) -> list[int]:
+def _key(address: tuple[int | str, ...]) -> np.ndarray:
+    """128 bits of SHA-256 as uint64 (2,); from a list of integers NumPy would make doubles, and drop bits."""
     digest = hashlib.sha256(json.dumps(address).encode()).digest()
-    return [int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:16], "little")]
+    return np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)

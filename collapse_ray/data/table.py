@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 COLUMNS = "columns.json"
 """Kept with the data: what each coordinate of a vector means, so that samples can be turned back into a table."""
 
-
 ONE_HOT = ("string", "boolean", "categorical", "integer", "floating")
 """What pandas calls the values that can be levels."""
 
@@ -135,6 +134,8 @@ class TableSource(FileSource):
     def _names(self, where: str, table: Table) -> list[str]:
         """The columns that make the vector, in its order."""
         names = list(self.columns or [])
+        if len(set(names)) < len(names):
+            raise InvalidInput(f"columns names a column twice: {', '.join(names)}; name each once")
         if self.columns is None:
             names = [name for name, values in table.items() if is_number(values) or name in self.categorical]
             left_out = [name for name in table if name not in names]

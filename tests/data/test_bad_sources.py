@@ -189,6 +189,7 @@ CASES = {
     "column-unknown": Case(
         parquet(age=[1, 2], size=[1, 2]), table(columns=["aeg"]), ["no column 'aeg'", "did you mean 'age'", "age, size"]
     ),
+    "column-twice": Case(parquet(a=[1, 2]), table(columns=["a", "a"]), ["columns names a column twice: a, a", "once"]),
     "categorical-unknown": Case(
         parquet(age=[1, 2]), table(categorical=["aeg"]), ["categorical names 'aeg'", "did you mean 'age'"]
     ),

@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Self
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 
 from collapse_ray.artifact.fingerprint import fingerprint
 from collapse_ray.config.payload import Payload
-from collapse_ray.evaluate.metric import MetricSpec
+from collapse_ray.evaluate.metric import MetricSpec, Summary
 from collapse_ray.evaluate.spec import DEFAULT_METRICS, EvaluateSpec
 from collapse_ray.evaluate.summaries import Evaluation
 
@@ -83,6 +84,20 @@ def test_values_without_meaning_for_the_payload_are_absent() -> None:
     assert values["real_test_loss"] == 1.0
     assert values["vocabulary_coverage"] == 1.0
     assert {name for name in ALL_NAMES if name in values and values[name] is None} >= {"variance_ratio", "precision"}
+
+
+class Wild(Summary):
+    """A metric that forgot that its value may not be finite."""
+
+    def merge(self, other: Self) -> None: ...
+
+    def compute(self) -> dict[str, float | None]:
+        return {"wild": math.nan, "wilder": -math.inf, "tame": 1.0}
+
+
+def test_no_value_that_is_not_finite_gets_out() -> None:
+    evaluation = Evaluation({("wild", "wilder", "tame"): Wild()})
+    assert evaluation.compute() == {"wild": None, "wilder": None, "tame": 1.0}
 
 
 def test_a_diverged_generator_gives_nulls_not_errors() -> None:

@@ -1,6 +1,7 @@
 """Each metric against closed forms, papers' definitions written out, or values counted by hand."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -174,6 +175,22 @@ class TestFrechetDistance:
         assert spec.empty(Payload("vector", (1,))) is not None
 
 
+@pytest.mark.parametrize("kind", ["frechet_distance", "precision_recall"])
+@pytest.mark.parametrize(
+    ("payload", "has_meaning"),
+    [
+        (Payload("image", (3, 4, 4)), True),
+        (Payload("vector", (2,)), True),
+        (Payload("vector", (1, 2)), True),
+        (Payload("vector", (5, 2)), False),
+        (Payload("tokens", (4,), vocab_size=10), False),
+    ],
+    ids=["image", "vector", "one replica", "replicas", "tokens"],
+)
+def test_distances_are_between_single_points(kind: str, payload: Payload, has_meaning: bool) -> None:
+    assert (MetricSpec.resolve(kind).empty(payload) is not None) == has_meaning
+
+
 def psd_root(matrix: np.ndarray) -> np.ndarray:
     eigenvalues, vectors = np.linalg.eigh(matrix)
     return vectors @ np.diag(np.sqrt(eigenvalues.clip(0))) @ vectors.T
@@ -270,6 +287,10 @@ class TestTokens:
         rows = np.array([[0, 0, 0, 1]], np.int32)  # 00 00 01 and 000 001: a leading 0 must count
         assert measure("distinct_n", WORDS, rows, rows) == {"distinct_1": 1 / 2, "distinct_2": 2 / 3, "distinct_3": 1.0}
 
+    def test_distinct_n_keeps_the_last_token_of_the_vocabulary_apart(self) -> None:
+        rows = np.array([[9, 0], [0, 1], [0, 9], [1, 0]], np.int32)  # four bigrams
+        assert measure("distinct_n", Payload("tokens", (2,), vocab_size=10), rows, rows)["distinct_2"] == 1.0
+
     def test_distinct_n_with_samples_shorter_than_n(self) -> None:
         rows = np.array([[4, 4], [4, 5]], np.int32)
         values = measure("distinct_n", Payload("tokens", (2,), vocab_size=10), rows, rows)
@@ -286,7 +307,7 @@ class TestTokens:
         assert measure("vocabulary_coverage", WORDS, real, synthetic) == {"vocabulary_coverage": 2 / 4}
 
     def test_rare_types_are_the_least_frequent_within_the_mass(self) -> None:
-        counts = count_types(np.array([[0] * 10 + [1] * 5 + [2] * 2 + [3, 4, 5]]), "token")
+        counts = Counter({5: 1, 4: 1, 3: 1, 2: 2, 1: 5, 0: 10})
         assert rare_types(counts, 0.05) == {3}  # one of 20 tokens; ties go to the smaller id
         assert rare_types(counts, 0.15) == {3, 4, 5}
         assert rare_types(counts, 0.2) == {3, 4, 5}  # type 2 would make it 5 of 20

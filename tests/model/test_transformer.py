@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,11 @@ def build(spec: Spec, payload: Payload = TEXT) -> Transformer:
 
 def tokens(num: int = 3, payload: Payload = TEXT) -> torch.Tensor:
     return torch.randint(0, VOCAB, (num, *payload.shape), dtype=torch.int32)
+
+
+def write(files: dict[str, bytes], folder: Path) -> None:
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
 
 
 def next_token(model: Transformer, prefix: list[int]) -> torch.Tensor:
@@ -95,16 +101,14 @@ def test_first_and_second_tokens_follow_the_model() -> None:
 
 
 @ARCHITECTURES
-def test_cold_sampling_is_greedy_decoding(architecture: str) -> None:
+def test_cold_sampling_is_greedy_decoding(architecture: str, tmp_path: Path) -> None:
+    """By `generate` of the artifact, whose own settings must keep it from the start token."""
     model = build(small(architecture))
     cold = sample_block(model, SamplingSpec(temperature=1e-6), 0, 1, "generate", np.arange(4), CPU)
-    greedy = model.model.generate(
-        torch.tensor([[model.start]]),
-        attention_mask=torch.ones(1, 1),
-        max_new_tokens=12,
-        do_sample=False,
-        suppress_tokens=[model.start],
-    )
+    write(model.to_files(), tmp_path)
+    reference: Any = AutoModelForCausalLM.from_pretrained(tmp_path)
+    start = torch.tensor([[model.start]])
+    greedy = reference.generate(start, attention_mask=torch.ones(1, 1), max_new_tokens=12, do_sample=False)
     assert cold.tolist() == [greedy[0, 1:].tolist()] * 4
 
 
@@ -144,8 +148,7 @@ def test_transformers_loads_the_artifact(architecture: str, tie_embeddings: bool
     spec = small(architecture, tie_embeddings=tie_embeddings)
     model = build(spec)
     files = model.to_files()
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
+    write(files, tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path, local_files_only=True)
     inputs = torch.cat([torch.full((3, 1), loaded.config.bos_token_id), tokens().long()[:, :-1]], dim=1)
     torch.testing.assert_close(loaded(inputs).logits, model.model(inputs).logits)
@@ -154,6 +157,7 @@ def test_transformers_loads_the_artifact(architecture: str, tie_embeddings: bool
     assert isinstance(again, Transformer)
     torch.testing.assert_close(again.model(inputs).logits, model.model(inputs).logits, rtol=0, atol=0)
     output, embedding = again.model.get_output_embeddings(), again.model.get_input_embeddings()
+    assert output is not None
     assert (output.weight is embedding.weight) == tie_embeddings
 
 
@@ -219,7 +223,7 @@ def test_refuses_what_is_no_text() -> None:
 def save_checkpoint(folder: Path, **fields: object) -> GPT2LMHeadModel:
     """A GPT-2 as one would download it: its own bos token is an ordinary one of its vocabulary."""
     torch.manual_seed(5)
-    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 12, "vocab_size": VOCAB}
+    sizes: dict[str, Any] = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 12, "vocab_size": VOCAB}
     model = GPT2LMHeadModel(GPT2Config(**{**sizes, "bos_token_id": 7, "eos_token_id": 7, **fields}))
     model.save_pretrained(folder)
     return model.eval()
@@ -237,8 +241,8 @@ def test_starts_from_a_checkpoint(tmp_path: Path) -> None:
 def test_checkpoint_of_a_padded_vocabulary_and_no_bos(tmp_path: Path) -> None:
     """Ids beyond the data's vocabulary are never sampled; sequences start with eos."""
     torch.manual_seed(5)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = LlamaConfig(**sizes, vocab_size=64, bos_token_id=None, eos_token_id=[60, 61])
+    sizes: dict[str, Any] = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = LlamaConfig(hidden_size=16, vocab_size=64, bos_token_id=None, eos_token_id=[60, 61], **sizes)
     LlamaForCausalLM(config).save_pretrained(tmp_path)
     model = build(Spec(checkpoint=str(tmp_path)))
     assert model.start == 60

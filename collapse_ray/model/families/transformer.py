@@ -107,6 +107,8 @@ class Spec(FamilySpec):
         if self.checkpoint is None:
             with quiet():
                 model = AutoModelForCausalLM.from_config(self._config(payload), attn_implementation=ATTENTION)
+            # For those who call `generate` of transformers on the artifact: training never sees this logit.
+            model.generation_config.suppress_tokens = [payload.vocab_size]
         else:
             model = load_model(self.checkpoint)
         start = start_token(model.config)

@@ -1,0 +1,160 @@
+"""Lineages as one figure: metrics over generations, and what the samples look like."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
+
+from collapse_ray.artifact.store import Store
+from collapse_ray.report.arms import Arm
+from collapse_ray.report.headline import REAL_FRACTION, Headline, headlines, over_seeds, per_lineage
+from collapse_ray.report.samples import contact_sheet, first_samples
+
+MAX_METRICS = 5
+PANELS_PER_ROW = 3
+SHEETS_PER_ROW = 2
+SAMPLES_PER_GENERATION = 16
+
+WIDTH = 11.0
+PANEL_HEIGHT = 2.5
+"""Inches."""
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Distinct for all kinds of colour vision (Okabe and Ito 2008)."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+LINES = ("-", "--", ":", "-.")
+
+POOL = Headline(REAL_FRACTION, "real data in the training pool", "share of rows")
+
+
+def lineage_figure(store: Store, results: pd.DataFrame, arms: Sequence[Arm], path: Path) -> None:
+    """Draws arms on the same source and writes the figure in the format of the path's suffix (.png, .svg, .pdf).
+
+    Each panel has a quantity over generations: every lineage as a thin line, the mean over the seeds of an arm with its
+    95 % t interval. Lineages of images show samples as well.
+
+    Args:
+        store: holds the lineages; samples are read from it.
+        results: as `load` gives them.
+        arms: one group of `by_source`.
+        path: the file to write; its folder exists.
+    """
+    panels = [POOL, *headlines(results[results["lineage"].isin(_lineages(arms))], MAX_METRICS)]
+    sheets = arms if arms[0].payload.kind == "image" else ()
+    heights = [PANEL_HEIGHT * math.ceil(len(panels) / PANELS_PER_ROW)]
+    if sheets:
+        heights.append(_sheets_height(sheets))
+    figure = Figure(figsize=(WIDTH, sum(heights) + 0.8), layout="constrained", dpi=130)
+    FigureCanvasAgg(figure)
+    figure.suptitle(_title(arms), fontsize=13)
+    parts = np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights))
+    _draw_panels(parts[0], results, arms, panels)
+    if sheets:
+        _draw_sheets(parts[1], store, sheets)
+    figure.savefig(path)
+
+
+def _lineages(arms: Sequence[Arm]) -> list[str]:
+    return [lineage for arm in arms for lineage in arm.lineages]
+
+
+def _title(arms: Sequence[Arm]) -> str:
+    families = ", ".join(dict.fromkeys(arm.family for arm in arms))
+    return f"source: {arms[0].source['kind']}   ·   family: {families}"
+
+
+# Curves ----------------------------------------------------------------------------------------
+
+
+def _draw_panels(part: SubFigure, results: pd.DataFrame, arms: Sequence[Arm], panels: Sequence[Headline]) -> None:
+    rows = math.ceil(len(panels) / PANELS_PER_ROW)
+    axes = part.subplots(rows, PANELS_PER_ROW, squeeze=False, sharex=True).reshape(-1)
+    for axis, headline in zip(axes, panels, strict=False):
+        for position, arm in enumerate(arms):
+            _draw_arm(axis, per_lineage(results, arm.lineages, headline.metric), arm, position)
+        unit = "nats per token" if headline.unit == "nats" and arms[0].payload.kind == "tokens" else headline.unit
+        axis.set_title(headline.title, fontsize=11)
+        axis.set_ylabel(unit)
+        axis.set_xlabel("generation")
+        axis.tick_params(labelbottom=True)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="0.9", linewidth=0.8)
+        axis.set_axisbelow(True)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    part.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4), frameon=False)
+
+
+def _draw_arm(axis: Axes, values: pd.DataFrame, arm: Arm, position: int) -> None:
+    if values.empty:
+        return
+    colour = COLOURS[position % len(COLOURS)]
+    summary = over_seeds(values)
+    generations = summary.index.to_numpy(dtype=float)
+    if len(arm.indices) > 1:
+        axis.plot(generations, _floats(values), color=colour, linewidth=0.7, alpha=0.35)
+    mean, half_width = _floats(summary["mean"]), _floats(summary["half_width"])
+    axis.fill_between(generations, mean - half_width, mean + half_width, color=colour, alpha=0.15, linewidth=0)
+    axis.plot(
+        generations,
+        mean,
+        color=colour,
+        marker=MARKERS[position % len(MARKERS)],
+        linestyle=LINES[position // len(COLOURS) % len(LINES)],
+        markersize=5,
+        linewidth=1.8,
+        label=_label(arm),
+    )
+
+
+def _label(arm: Arm) -> str:
+    num_seeds = len(arm.indices)
+    label = arm.label if num_seeds == 1 else f"{arm.label} ({num_seeds} seeds)"
+    if arm.diverged:
+        share = "" if num_seeds == 1 else f"{len(arm.diverged)} of {num_seeds} "
+        label += f", {share}diverged in generation {min(arm.diverged.values())}"
+    return label
+
+
+def _floats(values: pd.DataFrame | pd.Series) -> np.ndarray:
+    """For matplotlib, which leaves a gap where a number is NaN."""
+    return values.to_numpy(dtype=float, na_value=np.nan)
+
+
+# Samples ---------------------------------------------------------------------------------------
+
+
+def _sheets_height(arms: Sequence[Arm]) -> float:
+    """Inches for all sheets, each of which has one row of samples for each generation."""
+    _, height, width = arms[0].payload.shape
+    column = WIDTH / min(SHEETS_PER_ROW, len(arms)) - 0.8
+    rows = 1 + max(len(index["generations"]) for arm in arms for index in arm.indices)
+    sheet = rows * column / SAMPLES_PER_GENERATION * height / width
+    return math.ceil(len(arms) / SHEETS_PER_ROW) * (sheet + 0.5)
+
+
+def _draw_sheets(part: SubFigure, store: Store, arms: Sequence[Arm]) -> None:
+    columns = min(SHEETS_PER_ROW, len(arms))
+    axes = part.subplots(math.ceil(len(arms) / columns), columns, squeeze=False).reshape(-1)
+    for axis, arm in zip(axes, arms, strict=False):
+        contact = first_samples(store, arm.indices[0], SAMPLES_PER_GENERATION)
+        sheet = contact_sheet(contact)
+        axis.imshow(sheet if sheet.shape[-1] > 1 else sheet[..., 0], cmap="gray", vmin=0, vmax=255)
+        step = arm.payload.shape[1] + 1
+        names = ["real" if generation == 0 else str(generation) for generation in contact.generations]
+        axis.set_yticks([row * step + step / 2 - 1 for row in range(len(names))], names)
+        axis.set_xticks([])
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+        axis.set_ylabel("samples of generation")
+        axis.set_title(f"{arm.label}, seed {arm.indices[0]['seed']}", fontsize=11)
+    for axis in axes[len(arms) :]:
+        axis.set_visible(False)

@@ -162,10 +162,6 @@ class Store:
             raise StoreError(f"{where} does not exist in the store {self._files.uri}")
         return Record.from_json(text, where)
 
-    def is_retired(self, kind: Kind, of: str) -> bool:
-        """Whether a retention policy removed the artifact's files."""
-        return self._exists(f"{self._folder(kind, of)}/{RETIRED}")
-
     def retire(self, kind: Kind, of: str) -> None:
         """Removes an artifact's files and keeps its record, marked; may be repeated."""
         record = self.record(kind, of)

@@ -62,7 +62,9 @@ class Display:
 
     def begin(self, lineages: Sequence[Named]) -> None:
         """Announces what will run."""
-        self.say(f"{len(lineages)} lineage{'s' if len(lineages) > 1 else ''}: {', '.join(sorted({n.name for n in lineages}))}")
+        self.say(
+            f"{len(lineages)} lineage{'s' if len(lineages) > 1 else ''}: {', '.join(sorted({n.name for n in lineages}))}"
+        )
 
     def on_event(self, event: StageEvent) -> None:
         """A stage began, was found published, or went on."""

@@ -38,7 +38,7 @@ class ArrayRows:
 class RealData:
     """An opened source.
 
-    `holdout` is set where the source has a test split of its own; otherwise the ingest stage splits `rows` by sample id.
+    `holdout` is set where the source has a test split of its own; otherwise `rows` are split by sample id.
     `content` is what enters the identity beside the spec: checksums of the files read, so that a moved file is the
     same data and an edited one is not. `files` are kept with the data (a trained tokenizer, say).
     """

@@ -1,7 +1,8 @@
 """Ray Data carries a pool to one rank: read tasks run on the cluster, batches arrive in the planned order.
 
 Every rank opens a stream of its own instead of sharing one `streaming_split`: starting a split costs seconds per
-generation, and it deals blocks to whichever rank asks first, so that the mixing ratio would hold in total but not per rank.
+generation, and it deals blocks to whichever rank asks first, so that the mixing ratio would hold in total but not on
+each rank.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,17 +34,14 @@ class PlannedPool(Datasource):
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
     ) -> list[ReadTask]:
-        """The tasks of the order, whatever parallelism is suggested: cutting them otherwise would change nothing but
-        the number of times each shard is read."""
+        """The tasks of the order; the suggested parallelism would only change how often each shard is read."""
         row_bytes = self._pool.payload.size * np.dtype(self._pool.payload.dtype).itemsize
         # The plan names every row of the pool: it goes to the object store once, not into each task.
         shared = ray.put((self._store, self._pool, self._order))
         tasks = []
         for task in self._order.read_tasks(self._first_step):
             num_rows = (task.stop - task.start) // self._world_size
-            metadata = BlockMetadata(
-                num_rows=None, size_bytes=num_rows * row_bytes, input_files=None, exec_stats=None
-            )
+            metadata = BlockMetadata(num_rows=None, size_bytes=num_rows * row_bytes, input_files=None, exec_stats=None)
 
             tasks.append(ReadTask(partial(_read, shared, task, self._rank, self._world_size), metadata))
         return tasks
@@ -54,9 +52,7 @@ def _read(shared: ray.ObjectRef, task: OrderTask, rank: int, world_size: int) ->
     yield read_task(store, pool, order, task, rank, world_size)
 
 
-def ray_stream(
-    store: Store, pool: Pool, order: Order, rank: int, world_size: int, first_step: int
-) -> Iterable[Batch]:
+def ray_stream(store: Store, pool: Pool, order: Order, rank: int, world_size: int, first_step: int) -> Iterable[Batch]:
     """This rank's batches from `first_step` on, through Ray Data; the twin of `reader.plain_stream`."""
     _configure()
     dataset = ray.data.read_datasource(PlannedPool(store, pool, order, rank, world_size, first_step))

@@ -31,7 +31,7 @@ def evaluate_share(
     world_size: int,
     device: torch.device,
 ) -> Evaluation:
-    """What this rank's blocks of held-out rows and of evaluation samples say; merge the ranks' results, then compute."""
+    """What this rank's blocks of held-out rows and of evaluation samples say, to be merged with the other ranks'."""
     evaluation = Evaluation.empty(spec, holdout.payload)
     for shard in range(rank, holdout.layout.num_shards, world_size):
         table = decode_shard(store.read("samples", holdout.fingerprint, holdout.layout.name(shard)))

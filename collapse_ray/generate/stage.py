@@ -1,4 +1,4 @@
-"""Sample a generator into shards: every rank samples its share, and the bytes do not depend on how many ranks there are."""
+"""Sample a generator into shards: every rank samples its share; the bytes do not depend on the number of ranks."""
 
 from collections.abc import Callable, Iterator
 

@@ -10,7 +10,7 @@ from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput
 from collapse_ray.data.audit import PlanMismatch
 from collapse_ray.data.reader import plain_stream
-from collapse_ray.lineage.loop import Progress, run_lineage
+from collapse_ray.lineage.loop import Progress, Stages, run_lineage
 from collapse_ray.lineage.prepare import Prepared, prepare
 from collapse_ray.lineage.progress import Listener, ignore
 from collapse_ray.lineage.spec import Experiment, LineageSpec
@@ -39,6 +39,7 @@ def prepare_all(experiments: Sequence[Experiment], store: Store) -> list[Task]:
         StoreError: the store cannot be written.
     """
     store.check_writable()
+    store.clean_staging()
     tasks = []
     for experiment in experiments:
         for lineage in experiment.lineages:
@@ -64,15 +65,12 @@ def run_on_ray(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignor
 
 def run_plain(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore) -> list[Progress]:
     """The same lineages in this process, without Ray."""
-    from collapse_ray.lineage.stages import PublishedStages
-
-    store = Store(run.store)
     group = SoloGroup()
     return [
         run_lineage(
             task.lineage,
             task.prepared,
-            PublishedStages(task.name, task.lineage, task.prepared, run, store, group, plain_stream, listener),
+            _stages(task, run, group, plain_stream, listener),
         )
         for task in tasks
     ]
@@ -81,9 +79,21 @@ def run_plain(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore
 def _on_rank(tasks: list[Task], run: RunConfig, group: Group, post: Any) -> None:
     # Imported here: DeepSpeed reads its environment when it is imported, and the driver needs none of it.
     from collapse_ray.data.stream import ray_stream
+
+    for task in tasks:
+        run_lineage(task.lineage, task.prepared, _stages(task, run, group, ray_stream, post))
+
+
+def _stages(task: Task, run: RunConfig, group: Group, open_stream: Any, listener: Listener) -> Stages:
     from collapse_ray.lineage.stages import PublishedStages
 
-    store = Store(run.store)
-    for task in tasks:
-        stages = PublishedStages(task.name, task.lineage, task.prepared, run, store, group, ray_stream, post)
-        run_lineage(task.lineage, task.prepared, stages)
+    return PublishedStages(
+        name=task.name,
+        lineage=task.lineage,
+        prepared=task.prepared,
+        run=run,
+        store=Store(run.store),
+        group=group,
+        open_stream=open_stream,
+        listener=listener,
+    )

@@ -1,4 +1,7 @@
-"""One lineage, generation by generation. Re-entered from its top after anything: what is published is not done again."""
+"""One lineage, generation by generation.
+
+Re-entered from its top after anything: what is published is not done again.
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -13,7 +16,9 @@ from collapse_ray.lineage.spec import LineageSpec
 class Stages(Protocol):
     """The three stages as artifacts: each finds what is published or computes and publishes it."""
 
-    def train(self, generation: int, plan: PoolPlan, samples: dict[int, SampleSet], previous: Record | None) -> Record: ...
+    def train(
+        self, generation: int, plan: PoolPlan, samples: dict[int, SampleSet], previous: Record | None
+    ) -> Record: ...
 
     def evaluate(self, generation: int, model: Record) -> Record: ...
 

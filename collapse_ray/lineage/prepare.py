@@ -107,8 +107,7 @@ def _publish(
         duration_s=time.monotonic() - begin,
         realised=samples.realised(),
     )
-    store.publish(attempt, record)
-    return samples
+    return SampleSet.of(store.publish(attempt, record))
 
 
 def _reader(rows: Rows) -> Callable[[np.ndarray], np.ndarray]:

@@ -11,8 +11,8 @@ def retire_old(
 ) -> None:
     """Removes weights and synthetic shards beyond the policy, once no later generation reads them.
 
-    Real data is never removed, nor samples that a later generation of this lineage will train on. An artifact that another
-    lineage shares is removed as well; that one computes it again when it needs it.
+    Real data is never removed, nor samples that a later generation of this lineage will train on. An artifact that
+    another lineage shares is removed as well; that one computes it again when it needs it.
 
     Args:
         store: holds the artifacts.

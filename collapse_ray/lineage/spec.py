@@ -28,8 +28,8 @@ class LineageSpec(Spec):
     """The rule that makes each generation's pool."""
     depth: int = Field(gt=0)
     """Generations to train; a fidelity, not part of the identity: a longer lineage continues a shorter one."""
-    seed: int = Field(0, ge=0)
-    holdout_fraction: float = Field(0.2, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+    holdout_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the real rows held out for evaluation, where the source has no test split of its own."""
     train: TrainSpec | None = None
     """Optimisation; null for families in closed form."""
@@ -39,9 +39,13 @@ class LineageSpec(Spec):
     @model_validator(mode="after")
     def _training_fits_family(self) -> "LineageSpec":
         if self.family.closed_form and self.train is not None:
-            raise ValueError(f"family {self.family.kind!r} is fitted in closed form and has no train settings; remove train")
+            raise ValueError(
+                f"family {self.family.kind!r} is fitted in closed form and has no train settings; remove train"
+            )
         if not self.family.closed_form and self.train is None:
-            raise ValueError(f"family {self.family.kind!r} is trained with gradients; give train, e.g. train={{epochs: 10}}")
+            raise ValueError(
+                f"family {self.family.kind!r} is trained with gradients; give train, e.g. train={{epochs: 10}}"
+            )
         return self
 
     def identity(self) -> dict[str, Json]:
@@ -61,9 +65,9 @@ class Experiment:
 class _File(LineageSpec):
     """The spec file's keys: those of a lineage, with `seeds` beside `seed`, and `run`."""
 
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+$")
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]+$")
     """Prefix of the lineages' index files; the file's name when absent."""
-    seeds: tuple[int, ...] | None = Field(None, min_length=1)
+    seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
     """Replicates: one lineage for each seed; instead of `seed`."""
     run: RunConfig = RunConfig()
 

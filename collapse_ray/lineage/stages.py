@@ -1,14 +1,12 @@
-"""The stages of a lineage as artifacts, run by all ranks together: look up, else compute and publish."""
+"""The stages of a lineage as artifacts, run by all ranks together."""
 
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import torch
 
-from collapse_ray.artifact.fingerprint import fingerprint
-from collapse_ray.artifact.record import FileEntry, Kind, Record
+from collapse_ray.artifact.record import FileEntry, Record
 from collapse_ray.artifact.store import Attempt, Store
 from collapse_ray.config.noise import torch_seed
 from collapse_ray.data.order import Order
@@ -23,10 +21,11 @@ from collapse_ray.lineage.index import write_index
 from collapse_ray.lineage.loop import Progress
 from collapse_ray.lineage.prepare import Prepared
 from collapse_ray.lineage.progress import Listener, StageEvent
+from collapse_ray.lineage.publisher import Publisher
 from collapse_ray.lineage.retention import retire_old
 from collapse_ray.lineage.spec import LineageSpec
 from collapse_ray.model.family import ClosedForm, Generator, load_generator
-from collapse_ray.train.checkpoints import StageCheckpoints, checkpoints_of
+from collapse_ray.train.checkpoints import StageCheckpoints
 from collapse_ray.train.execution import RunConfig
 from collapse_ray.train.group import Group
 from collapse_ray.train.stage import Trained, fit_closed_form, train_with_gradients
@@ -40,6 +39,7 @@ class PublishedStages:
 
     def __init__(
         self,
+        *,
         name: str,
         lineage: LineageSpec,
         prepared: Prepared,
@@ -57,7 +57,7 @@ class PublishedStages:
         self._group = group
         self._open_stream = open_stream
         self._listener = listener
-        self._restore: dict[tuple[Kind, int], Callable[[], Record]] = {}
+        self._publisher = Publisher(store, group, self._tell)
 
     # The three stages ------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ class PublishedStages:
         if start is not None:
             parents["previous"] = start.fingerprint
         body = partial(self._train, generation, plan, samples, start)
-        return self._record("model", "train", generation, of, parents, body)
+        return self._publisher.record("model", generation, "train", of, parents, body)
 
     def evaluate(self, generation: int, model: Record) -> Record:
         """The metrics of a model on held-out real data."""
@@ -83,14 +83,14 @@ class PublishedStages:
         of = identity.evaluate(self._lineage, generation, model.fingerprint, holdout.fingerprint)
         parents = {"model": model.fingerprint, "holdout": holdout.fingerprint}
         body = partial(self._evaluate, generation)
-        return self._record("evaluation", "evaluate", generation, of, parents, body)
+        return self._publisher.record("evaluation", generation, "evaluate", of, parents, body)
 
     def generate(self, generation: int, model: Record, num_samples: int) -> SampleSet:
         """The samples that later generations train on."""
         of = identity.generate(self._lineage, generation, model.fingerprint, num_samples)
         body = partial(self._generate, generation, model, num_samples)
-        record = self._record("samples", "generate", generation, of, {"model": model.fingerprint}, body)
-        return SampleSet.of(record)
+        parents = {"model": model.fingerprint}
+        return SampleSet.of(self._publisher.record("samples", generation, "generate", of, parents, body))
 
     def finish_generation(self, progress: Progress) -> None:
         """Writes the index, drops what the retention policy no longer keeps, and reports the generation."""
@@ -100,63 +100,6 @@ class PublishedStages:
         metrics = progress.evaluations[-1].metrics if progress.evaluations else {}
         self._group.report({"generation": progress.generation, "verdict": progress.verdict, **metrics})
 
-    # Look up, else compute and publish -----------------------------------------------------------
-
-    def _record(
-        self,
-        kind: Kind,
-        stage: str,
-        generation: int,
-        of: dict[str, Any],
-        parents: dict[str, str],
-        body: Callable[[Attempt], dict[str, Any]],
-    ) -> Record:
-        """The published record, even where a retention policy removed its files: they may never be needed again."""
-        ensure = partial(self._ensure, kind, stage, generation, of, parents, body)
-        self._restore[kind, generation] = partial(ensure, need_files=True)
-        return ensure(need_files=False)
-
-    def _ensure(
-        self,
-        kind: Kind,
-        stage: str,
-        generation: int,
-        of: dict[str, Any],
-        parents: dict[str, str],
-        body: Callable[[Attempt], dict[str, Any]],
-        *,
-        need_files: bool,
-    ) -> Record:
-        key = fingerprint(of)
-        lead = self._group.rank == 0
-        found, attempt = self._group.broadcast(self._find_or_begin(kind, key, need_files) if lead else (None, None))
-        if found is not None:
-            if not need_files:
-                self._tell(generation, stage, reused=True)
-            return found
-        self._tell(generation, stage)
-        begin = time.monotonic()
-        outcome = body(attempt)
-        entries: list[FileEntry] = [entry for part in self._group.gather(outcome.pop("files")) for entry in part]
-        record = None
-        if lead:
-            record = Record(
-                kind=kind,
-                fingerprint=key,
-                identity=of,
-                parents=parents,
-                files=tuple(sorted(entries, key=lambda entry: entry.name)),
-                duration_s=time.monotonic() - begin,
-                **outcome,
-            )
-            record = self._store.publish(attempt, record)
-            self._store.delete_folder(checkpoints_of(key))
-        return self._group.broadcast(record)
-
-    def _find_or_begin(self, kind: Kind, key: str, need_files: bool) -> tuple[Record | None, Attempt | None]:
-        found = self._store.find(kind, key, need_files=need_files)
-        return found, None if found is not None else self._store.begin(kind, key)
-
     # What each stage computes ------------------------------------------------------------------
 
     def _train(
@@ -165,7 +108,7 @@ class PublishedStages:
         lineage = self._lineage
         for part in plan.parts:
             if part.origin == "synthetic":
-                self._restore["samples", part.generation]()
+                self._publisher.with_files("samples", part.generation)
         generator = self._new_generator(generation, start)
         if isinstance(generator, ClosedForm):
             order = Order.of(plan, seed=lineage.seed, generation=generation, batch_size=plan.num_rows, num_steps=1)
@@ -209,7 +152,15 @@ class PublishedStages:
             self._tell(generation, "train", done=step, total=order.num_steps, loss=loss)
 
         return train_with_gradients(
-            generator, lineage.train, run, plan, order, stream, group, checkpoints, on_step
+            generator,
+            lineage.train,
+            run,
+            plan,
+            order,
+            stream,
+            group=group,
+            checkpoints=checkpoints,
+            on_step=on_step,
         )
 
     def _evaluate(self, generation: int, attempt: Attempt) -> dict[str, Any]:
@@ -294,7 +245,7 @@ class PublishedStages:
             return self._lineage.family.build(self._prepared.payload)
 
     def _load(self, generation: int) -> Generator:
-        model = self._restore["model", generation]()
+        model = self._publisher.with_files("model", generation)
         files = {entry.name: self._store.read("model", model.fingerprint, entry.name) for entry in model.files}
         return load_generator(self._lineage.family, self._prepared.payload, files).to(self._group.device)
 

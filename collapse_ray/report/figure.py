@@ -13,16 +13,16 @@ from matplotlib.ticker import MaxNLocator
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.report.arms import Arm
-from collapse_ray.report.headline import REAL_FRACTION, Headline, headlines, over_seeds, per_lineage
+from collapse_ray.report.headline import REAL_FRACTION, SHARE, Headline, headlines, over_seeds, per_lineage
 from collapse_ray.report.samples import contact_sheet, first_samples
 
 MAX_METRICS = 5
 PANELS_PER_ROW = 3
 SHEETS_PER_ROW = 2
-SAMPLES_PER_GENERATION = 16
+SAMPLES_PER_ROW = 32
+"""Over the whole width of the figure."""
 
-WIDTH = 11.0
-PANEL_HEIGHT = 2.5
+WIDTH, PANEL_HEIGHT = 11.0, 2.5
 """Inches."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -30,7 +30,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 LINES = ("-", "--", ":", "-.")
 
-POOL = Headline(REAL_FRACTION, "real data in the training pool", "share of rows")
+POOL = Headline(REAL_FRACTION, "real data in the training pool", "share of rows", SHARE)
 
 
 def lineage_figure(store: Store, results: pd.DataFrame, arms: Sequence[Arm], path: Path) -> None:
@@ -81,6 +81,7 @@ def _draw_panels(part: SubFigure, results: pd.DataFrame, arms: Sequence[Arm], pa
         unit = "nats per token" if headline.unit == "nats" and arms[0].payload.kind == "tokens" else headline.unit
         axis.set_title(headline.title, fontsize=11)
         axis.set_ylabel(unit)
+        axis.set_ylim(*headline.limits)
         axis.set_xlabel("generation")
         axis.tick_params(labelbottom=True)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -89,6 +90,7 @@ def _draw_panels(part: SubFigure, results: pd.DataFrame, arms: Sequence[Arm], pa
         axis.set_axisbelow(True)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
+    part.align_ylabels(list(axes))
     handles, labels = axes[0].get_legend_handles_labels()
     part.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4), frameon=False)
 
@@ -100,7 +102,7 @@ def _draw_arm(axis: Axes, values: pd.DataFrame, arm: Arm, position: int) -> None
     summary = over_seeds(values)
     generations = summary.index.to_numpy(dtype=float)
     if len(arm.indices) > 1:
-        axis.plot(generations, _floats(values), color=colour, linewidth=0.7, alpha=0.35)
+        axis.plot(generations, _floats(values), color=colour, linewidth=0.7, alpha=0.5)
     mean, half_width = _floats(summary["mean"]), _floats(summary["half_width"])
     axis.fill_between(generations, mean - half_width, mean + half_width, color=colour, alpha=0.15, linewidth=0)
     axis.plot(
@@ -132,20 +134,26 @@ def _floats(values: pd.DataFrame | pd.Series) -> np.ndarray:
 # Samples ---------------------------------------------------------------------------------------
 
 
+def _grid(arms: Sequence[Arm]) -> tuple[int, int, int]:
+    """Rows and columns of sheets, and samples per generation in each."""
+    columns = min(SHEETS_PER_ROW, len(arms))
+    return math.ceil(len(arms) / columns), columns, SAMPLES_PER_ROW // columns
+
+
 def _sheets_height(arms: Sequence[Arm]) -> float:
     """Inches for all sheets, each of which has one row of samples for each generation."""
+    rows, columns, num_samples = _grid(arms)
     _, height, width = arms[0].payload.shape
-    column = WIDTH / min(SHEETS_PER_ROW, len(arms)) - 0.8
-    rows = 1 + max(len(index["generations"]) for arm in arms for index in arm.indices)
-    sheet = rows * column / SAMPLES_PER_GENERATION * height / width
-    return math.ceil(len(arms) / SHEETS_PER_ROW) * (sheet + 0.5)
+    generations = max(len(index["generations"]) for arm in arms for index in arm.indices)
+    sample = (WIDTH / columns - 0.7) / num_samples * height / width
+    return rows * (generations * sample + 0.4)
 
 
 def _draw_sheets(part: SubFigure, store: Store, arms: Sequence[Arm]) -> None:
-    columns = min(SHEETS_PER_ROW, len(arms))
-    axes = part.subplots(math.ceil(len(arms) / columns), columns, squeeze=False).reshape(-1)
+    rows, columns, num_samples = _grid(arms)
+    axes = part.subplots(rows, columns, squeeze=False).reshape(-1)
     for axis, arm in zip(axes, arms, strict=False):
-        contact = first_samples(store, arm.indices[0], SAMPLES_PER_GENERATION)
+        contact = first_samples(store, arm.indices[0], num_samples)
         sheet = contact_sheet(contact)
         axis.imshow(sheet if sheet.shape[-1] > 1 else sheet[..., 0], cmap="gray", vmin=0, vmax=255)
         step = arm.payload.shape[1] + 1

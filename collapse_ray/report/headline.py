@@ -13,23 +13,28 @@ REAL_FRACTION = "realised_real_fraction"
 
 @dataclass(frozen=True)
 class Headline:
-    """A metric as a reader sees it."""
+    """A metric as a reader sees it; `limits` are those of its axis, None where the data decides."""
 
     metric: str
     title: str
     unit: str
+    limits: tuple[float | None, float | None] = (None, None)
+
+
+SHARE = (-0.03, 1.03)
+"""All of the unit interval, with room for a marker at its ends."""
 
 
 HEADLINES = (
     Headline("real_test_loss", "real-test loss", "nats"),
     Headline("perplexity", "perplexity", "on real test data"),
-    Headline("variance_ratio", "variance ratio", "synthetic / real"),
-    Headline("frechet_distance", "Fréchet distance", "squared"),
-    Headline("precision", "precision", "share of samples"),
-    Headline("recall", "recall", "share of real rows"),
-    Headline("rare_token_survival", "rare-token survival", "share of types"),
-    Headline("vocabulary_coverage", "vocabulary coverage", "share of types"),
-    Headline("distinct_2", "distinct 2-grams", "share of 2-grams"),
+    Headline("variance_ratio", "variance ratio", "synthetic / real", (0, None)),
+    Headline("frechet_distance", "Fréchet distance", "squared", (0, None)),
+    Headline("precision", "precision", "share of samples", SHARE),
+    Headline("recall", "recall", "share of real rows", SHARE),
+    Headline("rare_token_survival", "rare-token survival", "share of types", SHARE),
+    Headline("vocabulary_coverage", "vocabulary coverage", "share of types", SHARE),
+    Headline("distinct_2", "distinct 2-grams", "share of 2-grams", SHARE),
 )
 """What shows collapse first: risk, spread, tail and diversity."""
 

@@ -39,7 +39,7 @@ STAGES: tuple[tuple[str, str, Kind], ...] = (
 )
 """Each stage, where the index names its artifact, and the kind of that artifact."""
 
-_NULLABLE = {pa.string(): pd.StringDtype(), pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
+_NULLABLE = {pa.string(): pd.StringDtype("python"), pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
 
 
 def load(store: str | Store) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from collapse_ray.artifact.record import Record
 from collapse_ray.artifact.store import Store
 from collapse_ray.data.sample_set import SampleSet
 from collapse_ray.data.shards import decode_shard, payload_array
@@ -31,8 +32,9 @@ def first_samples(store: Store, index: dict[str, Any], num_samples: int) -> Cont
     """
     published = {0: index["train_samples"]}
     published |= {entry["generation"]: entry["samples"] for entry in index["generations"] if entry["samples"]}
-    kept = {generation: of for generation, of in published.items() if not store.is_retired("samples", of)}
-    return Contact(tuple(kept), tuple(_first(store, of, num_samples) for of in kept.values()))
+    records = {generation: store.record("samples", of) for generation, of in published.items()}
+    kept = {generation: record for generation, record in records.items() if not record.retired}
+    return Contact(tuple(kept), tuple(_first(store, record, num_samples) for record in kept.values()))
 
 
 def contact_sheet(contact: Contact) -> np.ndarray:
@@ -49,7 +51,7 @@ def contact_sheet(contact: Contact) -> np.ndarray:
     return sheet.reshape(rows * (height + PAD), num_columns * (width + PAD), channels)[:-PAD, :-PAD]
 
 
-def _first(store: Store, of: str, num_samples: int) -> np.ndarray:
-    samples = SampleSet.of(store.record("samples", of))
-    table = decode_shard(store.read("samples", of, samples.layout.name(0)))
+def _first(store: Store, record: Record, num_samples: int) -> np.ndarray:
+    samples = SampleSet.of(record)
+    table = decode_shard(store.read("samples", record.fingerprint, samples.layout.name(0)))
     return payload_array(table, samples.payload)[:num_samples]

@@ -50,7 +50,9 @@ def _heading(arm: Arm) -> Text:
     num_seeds = len(arm.indices)
     heading = Text(arm.label, style="bold")
     seeds = f"{num_seeds} seeds" if num_seeds > 1 else f"seed {arm.indices[0]['seed']}"
-    heading.append(f"  {arm.indices[0]['regime']} · {arm.family} on {arm.source['kind']} · {seeds} · ", style="not bold")
+    heading.append(
+        f"  {arm.indices[0]['regime']} · {arm.family} on {arm.source['kind']} · {seeds} · ", style="not bold"
+    )
     verdicts = Counter(index["verdict"] for index in arm.indices)
     for position, (verdict, count) in enumerate(verdicts.items()):
         share = "" if count == num_seeds else f"{count} of {num_seeds} "
@@ -60,10 +62,11 @@ def _heading(arm: Arm) -> Text:
 
 
 def _arm_table(results: pd.DataFrame, arm: Arm, shown: Sequence[Headline]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("gen", "real\nfraction", *(headline.title.replace(" ", "\n", 1) for headline in shown), "time\n(s)"):
-        # A common width, so that the tables of all arms align.
-        table.add_column(name, justify="right", no_wrap=True, min_width=len("gen") if name == "gen" else len("9.99±0.99"))
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    titles = [headline.title.replace(" ", "\n", 1) for headline in shown]
+    # Common widths, so that the tables of all arms align; five metrics fit into 80 columns.
+    for name, width in (("gen", 3), ("real\nfraction", 8), *((title, 10) for title in titles), ("time\n(s)", 6)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
     columns = [over_seeds(per_lineage(results, arm.lineages, headline.metric)) for headline in shown]
     fractions = over_seeds(per_lineage(results, arm.lineages, REAL_FRACTION))
     durations = over_seeds(_durations(results))

@@ -1,4 +1,4 @@
-"""The Ray cluster of a command: attach to one or start one on this machine, after checking that it can hold the workers."""
+"""The Ray cluster of a command: one that runs, or one started here, checked to hold the workers."""
 
 import logging
 import math

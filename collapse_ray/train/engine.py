@@ -14,12 +14,12 @@ os.environ["PATH"] = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.ge
 import deepspeed
 import torch
 import torch.distributed as dist
-from deepspeed.accelerator import get_accelerator
+from deepspeed.accelerator import DeepSpeedAccelerator, get_accelerator
 from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
 from deepspeed.utils import logger as deepspeed_logger
 from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
+from torch._C._distributed_c10d import HashStore
 from transformers.optimization import get_scheduler
 
 from collapse_ray.config.errors import InvalidInput
@@ -108,8 +108,9 @@ class Engine:
 
     def load(self, folder: str) -> int:
         """Restores what `save` wrote with the same world size; returns the step it was written at."""
-        _, client_state = self._engine.load_checkpoint(folder, tag="step")
-        return int(client_state["step"])
+        _, state = self._engine.load_checkpoint(folder, tag="step")
+        assert state is not None, f"DeepSpeed finds no checkpoint in {folder}"
+        return int(state["step"])
 
     def close(self) -> None:
         """Frees the optimiser's memory and hooks; the generator must not be used afterwards."""
@@ -122,10 +123,10 @@ def check_precision(precision: str) -> None:
     Raises:
         InvalidInput: names the device and the precisions it has.
     """
-    device = get_accelerator()
+    device = _accelerator()
     if precision == "fp16" and not device.is_fp16_supported():
         raise InvalidInput(
-            f"train.precision=fp16 is not supported on this {device.device_name()}; "
+            f"train.precision=fp16 is not supported on this {device.device_name(None)}; "
             "use bf16 or fp32 here, or GPUs with run.gpus_per_worker=1"
         )
 
@@ -136,7 +137,7 @@ def check_compiler() -> None:
     Raises:
         InvalidInput: no C++ compiler or no ninja.
     """
-    if get_accelerator().device_name() != "cpu":
+    if _accelerator().device_name(None) != "cpu":
         return
     compiler = os.environ.get("CXX", "c++")
     for tool, package in ((compiler, "a C++ compiler (g++ or clang++)"), ("ninja", "ninja (pip install ninja)")):
@@ -146,14 +147,20 @@ def check_compiler() -> None:
             )
 
 
+def _accelerator() -> DeepSpeedAccelerator:
+    device = get_accelerator()
+    assert device is not None
+    return device
+
+
 def _ensure_process_group() -> None:
     """DeepSpeed needs a process group even for a lone process, which Ray Train's local mode does not start."""
     os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed's launcher would set it
     if not dist.is_initialized():
-        dist.init_process_group(store=dist.HashStore(), rank=0, world_size=1)
+        dist.init_process_group(store=HashStore(), rank=0, world_size=1)
 
 
-def _scheduler(train: TrainSpec, num_steps: int) -> Callable[[torch.optim.Optimizer], LRScheduler]:
+def _scheduler(train: TrainSpec, num_steps: int) -> Callable[[torch.optim.Optimizer], Any]:
     name = "constant_with_warmup" if train.schedule == "constant" else train.schedule
     return lambda optimizer: get_scheduler(name, optimizer, train.warmup_steps, num_steps)
 

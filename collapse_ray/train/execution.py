@@ -14,14 +14,14 @@ class RunConfig(Spec):
     """Folder or URI (s3://…, gs://…) of the artifacts."""
     address: str | None = None
     """Ray cluster to use (`auto`, `ray://…`); null starts one on this machine for the time of the command."""
-    workers: int = Field(0, ge=0)
+    workers: int = Field(default=0, ge=0)
     """Ray Train workers; 0 trains in the driver's own process (Ray Train's local mode)."""
-    gpus_per_worker: float = Field(0, ge=0)
+    gpus_per_worker: float = Field(default=0, ge=0)
     """GPUs reserved for each worker; 0 trains on the CPU."""
-    cpus_per_worker: float = Field(1, gt=0)
-    data_cpus: int = Field(1, ge=1)
+    cpus_per_worker: float = Field(default=1, gt=0)
+    data_cpus: int = Field(default=1, ge=1)
     """CPUs kept free for Ray Data's read tasks, which would hang if workers held every CPU."""
-    micro_batch_size: int | None = Field(None, gt=0)
+    micro_batch_size: int | None = Field(default=None, gt=0)
     """Rows per worker and forward pass; gradients are accumulated up to train.batch_size. Null: no accumulation."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO: 1 shards the optimiser, 2 also gradients, 3 also parameters."""
@@ -29,13 +29,13 @@ class RunConfig(Spec):
     """Recompute activations in the backward pass (families that support it)."""
     deepspeed: str | None = None
     """A DeepSpeed JSON passed through; it may set whatever the spec does not."""
-    checkpoint_every: int | None = Field(None, gt=0)
+    checkpoint_every: int | None = Field(default=None, gt=0)
     """Steps between checkpoints inside a training stage; null restarts a killed stage from its first step."""
-    retries: int = Field(3, ge=0)
+    retries: int = Field(default=3, ge=0)
     """Restarts of the worker group after a failure before the command gives up."""
     keep: str = "all"
     """Retention of weights and synthetic shards: `all`, `last:K` generations, or `records` (none)."""
-    window_steps: int = Field(50, gt=0)
+    window_steps: int = Field(default=50, gt=0)
     """Steps between checks of the counted rows against the plan, and of the loss for non-finite values."""
 
     @field_validator("keep")

@@ -62,8 +62,8 @@ class TorchGroup(Group):
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
         self.device = device
-        # Objects travel over gloo even where tensors travel over NCCL, which would move them through GPU memory.
-        self._control = dist.group.WORLD if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
+        # None is the whole group. Objects travel over gloo even where tensors travel over NCCL.
+        self._control: Any = None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
 
     def broadcast(self, value: T) -> T:
         box = [value if self.rank == 0 else None]

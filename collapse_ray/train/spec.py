@@ -10,37 +10,40 @@ from collapse_ray.config.spec import Spec
 class OptimizerSpec(Spec):
     """AdamW (Loshchilov and Hutter, 2019)."""
 
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0)
     """Peak learning rate."""
     betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
 
 
 class TrainSpec(Spec):
-    """Optimisation of one generation; exactly one of `epochs`, `steps`, `samples`, `tokens` is the budget held fixed."""
+    """Optimisation of one generation.
 
-    epochs: float | None = Field(None, gt=0)
+    Exactly one of `epochs`, `steps`, `samples`, `tokens` is the budget held fixed.
+    """
+
+    epochs: float | None = Field(default=None, gt=0)
     """Passes over the pool: compute grows with the pool."""
-    steps: int | None = Field(None, gt=0)
+    steps: int | None = Field(default=None, gt=0)
     """Optimiser updates: compute is the same for every pool size."""
-    samples: int | None = Field(None, gt=0)
+    samples: int | None = Field(default=None, gt=0)
     """Rows seen, repeats counted."""
-    tokens: int | None = Field(None, gt=0)
+    tokens: int | None = Field(default=None, gt=0)
     """Tokens seen, repeats counted; token payloads only."""
-    batch_size: int = Field(128, gt=0)
+    batch_size: int = Field(default=128, gt=0)
     """Global batch: rows per optimiser step over all workers, whatever their number."""
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Decay of the learning rate after the warm-up."""
-    warmup_steps: int = Field(0, ge=0)
-    clip_norm: float | None = Field(1.0, gt=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    clip_norm: float | None = Field(default=1.0, gt=0)
     """Gradients are scaled down to this global norm; null switches clipping off."""
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     """bf16 and fp16 keep fp32 master weights; fp16 scales the loss dynamically."""
     init: Literal["scratch", "previous"] = "scratch"
     """Weights a generation starts from: new ones (or the family's checkpoint), or those of the generation before."""
-    shuffle_window: int = Field(65_536, gt=0)
+    shuffle_window: int = Field(default=65_536, gt=0)
     """Rows shuffled together; a pool up to this size is shuffled uniformly."""
 
     @model_validator(mode="after")

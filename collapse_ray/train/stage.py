@@ -1,7 +1,7 @@
 """Train one generation on exactly the rows of its plan."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from collapse_ray.train.execution import RunConfig
 from collapse_ray.train.group import Group
 from collapse_ray.train.spec import TrainSpec
 
-Stream = Callable[[int], Iterator[Batch]]
+Stream = Callable[[int], Iterable[Batch]]
 """This rank's batches from a step on."""
 
 OnStep = Callable[[int, float], None]
@@ -50,11 +50,28 @@ def train_with_gradients(
     plan: PoolPlan,
     order: Order,
     stream: Stream,
+    *,
     group: Group,
     checkpoints: StageCheckpoints,
     on_step: OnStep,
 ) -> Trained:
-    """Trains with DeepSpeed until the budget is spent or the loss is no longer finite."""
+    """Trains with DeepSpeed until the budget is spent or the loss is no longer finite.
+
+    Args:
+        generator: new, or what training starts from; the same on every rank. Not usable afterwards.
+        train: what to optimise and for how long.
+        run: micro-batches, ZeRO stage, how often to check and to checkpoint.
+        plan: the pool.
+        order: the sequence of its rows.
+        stream: this rank's batches.
+        group: the ranks.
+        checkpoints: where an interrupted stage goes on from.
+        on_step: told at every check.
+
+    Raises:
+        PlanMismatch: the stream gave other rows than planned.
+        InvalidInput: DeepSpeed cannot do what was asked.
+    """
     if run.activation_checkpointing:
         generator.enable_activation_checkpointing()
     generator.to(group.device).train()

@@ -35,7 +35,9 @@ class GroupFailed(RuntimeError):
     """The worker group failed more often than `run.retries` allows; what was published stays."""
 
 
-def run_resident(body: Body, execution: Execution, name: str, on_post: Post, final: tuple[type[Exception], ...]) -> None:
+def run_resident(
+    body: Body, execution: Execution, name: str, on_post: Post, final: tuple[type[Exception], ...]
+) -> None:
     """Runs `body` on a resident group until it ends well.
 
     Whatever kills a worker ends the group; a new one enters the body from its top, which finds what was published.

@@ -1,12 +1,12 @@
 """`collapse list`: the kinds that a spec may name."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 
-class Family(str, Enum):
+class Listed(StrEnum):
     """What can be listed."""
 
     families = "families"
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command("list", no_args_is_help=True)(list_kinds)
 
 
-def list_kinds(what: Annotated[Family, typer.Argument(help="Which kinds.")]) -> None:
+def list_kinds(what: Annotated[Listed, typer.Argument(help="Which kinds.")]) -> None:
     """List families, sources, metrics or regimes, with the fields that each takes."""
     from rich.console import Console
 

@@ -45,7 +45,9 @@ def run(
     paths = [Path(argument) for argument in arguments if "=" not in argument]
     overrides = [argument for argument in arguments if "=" in argument]
     if not paths:
-        raise InvalidInput(f"no spec file among {' '.join(arguments)}; give one, such as jobs/specs/digits_replace.yaml")
+        raise InvalidInput(
+            f"no spec file among {' '.join(arguments)}; give one, such as jobs/specs/digits_replace.yaml"
+        )
     experiments = [load_experiment(path, overrides) for path in paths]
     execution = experiments[0].run
     for path, experiment in zip(paths, experiments, strict=True):

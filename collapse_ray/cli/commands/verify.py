@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,8 +52,6 @@ def verify(
 
 
 def _document(checks: "Sequence[Check]", replicas: int, seed: int) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return {
         "agrees": all(check.verdict == "agrees" for check in checks),
         "replicas": replicas,
@@ -62,23 +61,28 @@ def _document(checks: "Sequence[Check]", replicas: int, seed: int) -> dict[str, 
 
 
 def _table(checks: "Sequence[Check]", replicas: int, seed: int) -> "Table":
+    from rich import box
     from rich.table import Table
 
     from collapse_ray.lineage.oracles import ORACLES, SAMPLES_PER_GENERATION
+    from collapse_ray.lineage.verify import MAX_Z
 
-    differing = sum(check.verdict == "differs" for check in checks)
+    agreeing = sum(check.verdict == "agrees" for check in checks)
+    settings = [f"{of}: {ORACLES[of].setting}" for of in dict.fromkeys(check.oracle for check in checks)]
     table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
         title=f"{replicas} lineages of Gaussians, n = {SAMPLES_PER_GENERATION} samples per generation, seed {seed}",
-        caption=f"{len(checks) - differing} of {len(checks)} agree with the closed form (|z| < 4)",
+        caption="\n".join([*settings, f"{agreeing} of {len(checks)} agree with the closed form: |z| < {MAX_Z:g}"]),
+        caption_justify="left",
     )
-    for name in ("oracle", "quantity", "generation", "expected", "observed", "std. error", "z", "verdict"):
-        table.add_column(name, justify="left" if name in ("oracle", "quantity", "verdict") else "right")
-    for oracle in dict.fromkeys(check.oracle for check in checks):
-        table.add_row(oracle, f"[italic]{ORACLES[oracle].setting}[/]")
-        for check in checks:
-            if check.oracle == oracle:
-                numbers = (f"{check.expected:.4f}", f"{check.observed:.4f}", f"{check.standard_error:.4f}")
-                verdict = check.verdict if check.verdict == "agrees" else "[bold red]differs[/]"
-                table.add_row("", check.quantity, str(check.generation), *numbers, f"{check.z:+.2f}", verdict)
-        table.add_section()
+    for name in ("oracle", "quantity", "gen", "expected", "observed", "error", "z", "verdict"):
+        table.add_column(name, justify="left" if name in ("oracle", "quantity", "verdict") else "right", no_wrap=True)
+    for previous, check in zip([None, *checks], checks, strict=False):
+        if previous is not None and previous.oracle != check.oracle:
+            table.add_section()
+        numbers = (f"{check.expected:.4f}", f"{check.observed:.4f}", f"{check.standard_error:.4f}", f"{check.z:+.2f}")
+        style = None if check.verdict == "agrees" else "bold red"
+        table.add_row(check.oracle, check.quantity, str(check.generation), *numbers, check.verdict, style=style)
     return table

@@ -1,0 +1,96 @@
+"""Look up a stage's artifact, else compute it with all ranks and publish it."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from collapse_ray.artifact.fingerprint import fingerprint
+from collapse_ray.artifact.record import FileEntry, Kind, Record
+from collapse_ray.artifact.store import Attempt, Store
+from collapse_ray.train.checkpoints import checkpoints_of
+from collapse_ray.train.group import Group
+
+Body = Callable[[Attempt], dict[str, Any]]
+"""Computes on every rank; returns this rank's `files`, and fields of the record, of which rank 0's count."""
+
+
+class Tell(Protocol):
+    """Says what becomes of a stage."""
+
+    def __call__(self, generation: int, stage: str, *, reused: bool = False) -> None: ...
+
+
+class Publisher:
+    """Every method is called by all ranks alike; rank 0 looks up and publishes, and the others hear of it."""
+
+    def __init__(self, store: Store, group: Group, tell: Tell) -> None:
+        self._store = store
+        self._group = group
+        self._tell = tell
+        self._restore: dict[tuple[Kind, int], Callable[[], Record]] = {}
+
+    def record(
+        self, kind: Kind, generation: int, stage: str, of: dict[str, Any], parents: dict[str, str], body: Body
+    ) -> Record:
+        """The published record, even where a retention policy removed its files: they may never be needed again.
+
+        Args:
+            kind: of the artifact.
+            generation: whose artifact it is.
+            stage: that makes it.
+            of: its identity.
+            parents: role -> fingerprint of what it is made from.
+            body: computes it.
+        """
+        ensure = partial(self._ensure, kind, generation, stage, of, parents, body)
+        self._restore[kind, generation] = partial(ensure, need_files=True)
+        return ensure(need_files=False)
+
+    def with_files(self, kind: Kind, generation: int) -> Record:
+        """A record that `record` gave before, with its files: computed again where they were removed."""
+        return self._restore[kind, generation]()
+
+    def _ensure(
+        self,
+        kind: Kind,
+        generation: int,
+        stage: str,
+        of: dict[str, Any],
+        parents: dict[str, str],
+        body: Body,
+        *,
+        need_files: bool,
+    ) -> Record:
+        key = fingerprint(of)
+        lead = self._group.rank == 0
+        found, attempt = self._group.broadcast(self._find_or_begin(kind, key, need_files) if lead else (None, None))
+        if found is not None:
+            if not need_files:
+                self._tell(generation, stage, reused=True)
+            return found
+        assert attempt is not None
+        self._tell(generation, stage)
+        begin = time.monotonic()
+        outcome = body(attempt)
+        parts: list[list[FileEntry]] = self._group.gather(outcome.pop("files"))
+        record = None
+        if lead:
+            record = Record(
+                kind=kind,
+                fingerprint=key,
+                identity=of,
+                parents=parents,
+                files=tuple(sorted((entry for part in parts for entry in part), key=lambda entry: entry.name)),
+                duration_s=time.monotonic() - begin,
+                **outcome,
+            )
+            record = self._store.publish(attempt, record)
+            self._store.delete_folder(checkpoints_of(key))
+        published = self._group.broadcast(record)
+        assert published is not None
+        return published
+
+    def _find_or_begin(self, kind: Kind, key: str, need_files: bool) -> tuple[Record | None, Attempt | None]:
+        found = self._store.find(kind, key, need_files=need_files)
+        return found, None if found is not None else self._store.begin(kind, key)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# DeepSpeed reads it when it is imported; without it, it warns and guesses. `DS_ACCELERATOR=cuda pytest -m gpu` on a GPU.
+os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -3,7 +3,8 @@
 import dataclasses
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pyarrow import fs
@@ -32,6 +33,16 @@ def new_attempt(files: Files, kind: Kind, of: str) -> Attempt:
     """Where renames are one step, in `staging/`; else a folder of its own below the artifact's."""
     token = uuid.uuid4().hex[:8]
     return Attempt(kind, of, f"{STAGING}/{of}-{token}" if files.renames else f"{artifact_folder(kind, of)}/{token}")
+
+
+@contextmanager
+def removing(files: Files, attempt: Attempt) -> Iterator[None]:
+    """Removes an attempt when the block fails."""
+    try:
+        yield
+    except BaseException:
+        files.delete(attempt.folder)
+        raise
 
 
 def publish(files: Files, attempt: Attempt, record: Record, standing: Callable[[], Record | None]) -> Record:
@@ -76,7 +87,8 @@ def _require_written(files: Files, attempt: Attempt, record: Record) -> None:
 def _publish_by_rename(files: Files, attempt: Attempt, record: Record, standing: Callable[[], Record | None]) -> Record:
     """The folder appears with its record in it, or not at all."""
     folder = artifact_folder(attempt.kind, attempt.fingerprint)
-    files.write(f"{attempt.folder}/{RECORD}", record.to_json().encode())
+    with removing(files, attempt):
+        files.write(f"{attempt.folder}/{RECORD}", record.to_json().encode())
     while not files.move_folder(attempt.folder, folder):
         other = standing()
         if other is not None:

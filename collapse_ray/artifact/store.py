@@ -7,13 +7,14 @@ import logging
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from pyarrow import ArrowInvalid, fs
 
-from collapse_ray.artifact.attempt import Attempt, abandoned, new_attempt, publish
+from collapse_ray.artifact.attempt import Attempt, abandoned, new_attempt, publish, removing
 from collapse_ray.artifact.files import Files
 from collapse_ray.artifact.layout import RECORD, artifact_folder, damage, files_folder, set_aside
 from collapse_ray.artifact.record import FileEntry, Kind, OtherSchema, Record, StoreError
@@ -108,6 +109,13 @@ class Store:
     def begin(self, kind: Kind, of: str) -> Attempt:
         """A fresh place to write to; other attempts at the same fingerprint have another."""
         return new_attempt(self._files, kind, of)
+
+    def removing(self, attempt: Attempt) -> AbstractContextManager[None]:
+        """Removes what was written of an attempt when the block fails; it must not publish.
+
+        What is killed leaves it to `clean_staging`.
+        """
+        return removing(self._files, attempt)
 
     def write(self, attempt: Attempt, name: str, content: bytes) -> FileEntry:
         """Writes one file of an attempt; any rank may call it.

@@ -1,19 +1,22 @@
 """What a person sees while lineages run: bars on a terminal, plain lines elsewhere."""
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console, RenderableType
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from collapse_ray.lineage.progress import StageEvent
 
 LINE_S = 10.0
 """Seconds between lines about the same stage where there is no terminal."""
+
+WIDTH_OF_A_FILE = 160
+"""Columns of a table that goes to a file or a pipe, where rich would fold it at 80."""
 
 
 class Named(Protocol):
@@ -23,13 +26,22 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
+def plain_console() -> Console:
+    """The standard output, for text that is shown as it is: no markup, nothing coloured by its form."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH_OF_A_FILE
+    return console
+
+
 class Display:
-    """Shows stage events; safe to be called from another thread."""
+    """Shows stage events and what the package logs; safe to be called from another thread."""
 
     def __init__(self) -> None:
-        self._console = Console()
+        self._console = plain_console()
+        self._log = _Lines(self)
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
@@ -44,27 +56,27 @@ class Display:
         self._said = 0.0
 
     def __enter__(self) -> Self:
-        handler = RichHandler(console=self._console, show_path=False, show_time=False)
-        logging.getLogger("collapse_ray").addHandler(handler)
+        logging.getLogger("collapse_ray").addHandler(self._log)
         self._bars.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bars.stop()
+        logging.getLogger("collapse_ray").removeHandler(self._log)
 
     def say(self, line: str) -> None:
-        """One line of text."""
-        self._console.print(line, highlight=False, soft_wrap=True)
+        """One line of text, which is never folded."""
+        self._console.print(line, soft_wrap=True)
 
     def show(self, what: RenderableType) -> None:
         """A table."""
         self._console.print(what)
 
-    def begin(self, lineages: Sequence[Named]) -> None:
+    def begin(self, lineages: Sequence[Named], workers: int) -> None:
         """Announces what will run."""
-        self.say(
-            f"{len(lineages)} lineage{'s' if len(lineages) > 1 else ''}: {', '.join(sorted({n.name for n in lineages}))}"
-        )
+        count = f"{len(lineages)} lineage{'s' if len(lineages) > 1 else ''}"
+        where = f"on {workers} worker{'s' if workers > 1 else ''}" if workers else "in this process"
+        self.say(f"{count} {where}: {', '.join(sorted({lineage.name for lineage in lineages}))}")
 
     def on_event(self, event: StageEvent) -> None:
         """A stage began, was found published, or went on."""
@@ -99,3 +111,14 @@ class Display:
         if self._bar is not None:
             self._bars.remove_task(self._bar)
             self._bar = None
+
+
+class _Lines(logging.Handler):
+    """Log records as lines among the others."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__()
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._display.say(f"{record.levelname.lower()}: {record.getMessage()}")

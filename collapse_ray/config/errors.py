@@ -1,4 +1,4 @@
-"""The one error a user's input can raise before any work starts."""
+"""What a user is told in one message instead of a traceback."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 class InvalidInput(ValueError):
     """What was given cannot be run: the message says what was given, what is allowed and what to do."""
+
+
+class RunFailed(RuntimeError):
+    """Work that was begun could not be finished: the message says why. What is published stays."""
 
 
 def did_you_mean(given: str, choices: Iterable[str]) -> str:

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from collapse_ray.config.errors import RunFailed
 from collapse_ray.data.order import Order
 
 
-class PlanMismatch(RuntimeError):
+class PlanMismatch(RunFailed):
     """Training saw other rows than the plan says; the generation must not be published."""
 
 

@@ -5,6 +5,7 @@ generation, and it deals blocks to whichever rank asks first, so that the mixing
 each rank.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
 
@@ -62,6 +63,8 @@ def ray_stream(store: Store, pool: Pool, order: Order, rank: int, world_size: in
 
 @cache
 def _configure() -> None:
+    # A line for every dataset, which is one for every generation and rank.
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True

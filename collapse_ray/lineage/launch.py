@@ -17,6 +17,8 @@ from collapse_ray.lineage.spec import Experiment, LineageSpec
 from collapse_ray.train.deepspeed_config import deepspeed_config
 from collapse_ray.train.execution import RunConfig
 from collapse_ray.train.group import Group, SoloGroup
+from collapse_ray.train.machine import check_training
+from collapse_ray.train.spec import TrainSpec
 
 FINAL = (InvalidInput, StoreError, PlanMismatch)
 """Errors that would come again: no worker group is restarted for them."""
@@ -44,9 +46,15 @@ def prepare_all(experiments: Sequence[Experiment], store: Store) -> list[Task]:
     for experiment in experiments:
         for lineage in experiment.lineages:
             if lineage.train is not None:
-                deepspeed_config(lineage.train, experiment.run, max(1, experiment.run.workers))
+                _check_training(lineage.train, experiment.run)
             tasks.append(Task(experiment.name, lineage, prepare(lineage, store)))
     return tasks
+
+
+def _check_training(train: TrainSpec, run: RunConfig) -> None:
+    deepspeed_config(train, run, max(1, run.workers))
+    if run.address is None:  # else the workers are on other machines
+        check_training(train, run)
 
 
 def run_on_ray(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore) -> None:

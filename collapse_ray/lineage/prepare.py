@@ -18,6 +18,7 @@ from collapse_ray.config.payload import Payload
 from collapse_ray.data.sample_set import SampleSet
 from collapse_ray.data.shards import encode_shard, shard_layout
 from collapse_ray.data.source import RealData, Rows
+from collapse_ray.evaluate.summaries import Evaluation
 from collapse_ray.lineage import identity
 from collapse_ray.lineage.spec import LineageSpec
 
@@ -40,7 +41,7 @@ def prepare(lineage: LineageSpec, store: Store) -> Prepared:
     """Publishes the real data, or finds it published.
 
     Raises:
-        InvalidInput: the data, the family, the regime and the training budget do not fit together.
+        InvalidInput: the data, the family, the metrics, the regime and the training budget do not fit together.
     """
     data = lineage.source.open(lineage.seed)
     train_ids, holdout_ids = _split(data, lineage.holdout_fraction)
@@ -67,6 +68,7 @@ def _split(data: RealData, holdout_fraction: float) -> tuple[np.ndarray, np.ndar
 
 def _check(lineage: LineageSpec, payload: Payload, num_real: int) -> None:
     lineage.family.check(payload, lineage.generate.sampling)
+    Evaluation.empty(lineage.evaluate, payload)
     lineage.regime.check(num_real=num_real, depth=lineage.depth)
     if lineage.train is None:
         return
@@ -91,13 +93,14 @@ def _publish(
     layout = shard_layout(len(sample_ids), INGEST_BLOCK)
     samples = SampleSet(key, layout, data.payload)
     attempt = store.begin("samples", key)
-    files = [store.write(attempt, name, content) for name, content in sorted(data.files.items())]
-    read = _reader(rows)
-    for shard in range(layout.num_shards):
-        start, stop = layout.bounds(shard)
-        ids = sample_ids[start:stop]
-        content = encode_shard(data.payload, ids, "real", 0, key, read(ids))
-        files.append(store.write(attempt, layout.name(shard), content))
+    with store.removing(attempt):
+        files = [store.write(attempt, name, content) for name, content in sorted(data.files.items())]
+        read = _reader(rows)
+        for shard in range(layout.num_shards):
+            start, stop = layout.bounds(shard)
+            ids = sample_ids[start:stop]
+            content = encode_shard(data.payload, ids, "real", 0, key, read(ids))
+            files.append(store.write(attempt, layout.name(shard), content))
     record = Record(
         kind="samples",
         fingerprint=key,

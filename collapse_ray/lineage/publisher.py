@@ -71,24 +71,29 @@ class Publisher:
             return found
         assert attempt is not None
         self._tell(generation, stage)
-        begin = time.monotonic()
-        outcome = body(attempt)
-        parts: list[list[FileEntry]] = self._group.gather(outcome.pop("files"))
-        record = None
-        if lead:
-            record = Record(
-                kind=kind,
-                fingerprint=key,
-                identity=of,
-                parents=parents,
-                files=tuple(sorted((entry for part in parts for entry in part), key=lambda entry: entry.name)),
-                duration_s=time.monotonic() - begin,
-                **outcome,
-            )
-            record = self._store.publish(attempt, record)
-            self._store.delete_folder(checkpoints_of(key))
-        published = self._group.broadcast(record)
+        published = self._group.broadcast(self._compute(attempt, of, parents, body))
         assert published is not None
+        return published
+
+    def _compute(self, attempt: Attempt, of: dict[str, Any], parents: dict[str, str], body: Body) -> Record | None:
+        """The record on rank 0, once it is published; None on the others."""
+        begin = time.monotonic()
+        with self._store.removing(attempt):
+            outcome = body(attempt)
+        parts: list[list[FileEntry]] = self._group.gather(outcome.pop("files"))
+        if self._group.rank != 0:
+            return None
+        record = Record(
+            kind=attempt.kind,
+            fingerprint=attempt.fingerprint,
+            identity=of,
+            parents=parents,
+            files=tuple(sorted((entry for part in parts for entry in part), key=lambda entry: entry.name)),
+            duration_s=time.monotonic() - begin,
+            **outcome,
+        )
+        published = self._store.publish(attempt, record)
+        self._store.delete_folder(checkpoints_of(attempt.fingerprint))
         return published
 
     def _find_or_begin(self, kind: Kind, key: str, need_files: bool) -> tuple[Record | None, Attempt | None]:

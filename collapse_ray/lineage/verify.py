@@ -25,8 +25,8 @@ GENERATIONS = (1, 2, 5, 10)
 """The first ones show a count that is off by one, the last an error that grows. Few, because each is another test."""
 
 MIN_REPLICAS = 100
-"""Below, the mean of a skewed quantity is too far from normal for a z-test. With 100, correct lineages fail for about 4 %
-of seeds; with 2,000, for about 0.3 %."""
+"""Below, the mean of a skewed quantity is too far from normal for a z-test. With 100, correct lineages fail for about
+4 % of seeds; with 2,000, for about 0.3 %."""
 
 MAX_Z = 4.0
 """A correct lineage exceeds it in 1 of 16,000 tests; all oracles together are 36 tests."""

@@ -45,7 +45,7 @@ def lineage_figure(store: Store, results: pd.DataFrame, arms: Sequence[Arm], pat
         arms: one group of `by_source`.
         path: the file to write; its folder exists.
     """
-    panels = [POOL, *headlines(results[results["lineage"].isin(_lineages(arms))], MAX_METRICS)]
+    panels = [POOL, *headlines(results.loc[results["lineage"].isin(_lineages(arms))], MAX_METRICS)]
     sheets = arms if arms[0].payload.kind == "image" else ()
     heights = [PANEL_HEIGHT * math.ceil(len(panels) / PANELS_PER_ROW)]
     if sheets:
@@ -53,10 +53,10 @@ def lineage_figure(store: Store, results: pd.DataFrame, arms: Sequence[Arm], pat
     figure = Figure(figsize=(WIDTH, sum(heights) + 0.8), layout="constrained", dpi=130)
     FigureCanvasAgg(figure)
     figure.suptitle(_title(arms), fontsize=13)
-    parts = np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights))
-    _draw_panels(parts[0], results, arms, panels)
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
+    _draw_panels(parts[0, 0], results, arms, panels)
     if sheets:
-        _draw_sheets(parts[1], store, sheets)
+        _draw_sheets(parts[1, 0], store, sheets)
     figure.savefig(path)
 
 
@@ -99,11 +99,12 @@ def _draw_arm(axis: Axes, values: pd.DataFrame, arm: Arm, position: int) -> None
     if values.empty:
         return
     colour = COLOURS[position % len(COLOURS)]
-    summary = over_seeds(values)
-    generations = summary.index.to_numpy(dtype=float)
+    means = over_seeds(values)
+    generations = list(means)
     if len(arm.indices) > 1:
-        axis.plot(generations, _floats(values), color=colour, linewidth=0.7, alpha=0.5)
-    mean, half_width = _floats(summary["mean"]), _floats(summary["half_width"])
+        axis.plot(generations, values.to_numpy(dtype=float, na_value=np.nan), color=colour, linewidth=0.7, alpha=0.5)
+    mean = _floats([point.value for point in means.values()])
+    half_width = _floats([point.half_width for point in means.values()])
     axis.fill_between(generations, mean - half_width, mean + half_width, color=colour, alpha=0.15, linewidth=0)
     axis.plot(
         generations,
@@ -111,8 +112,9 @@ def _draw_arm(axis: Axes, values: pd.DataFrame, arm: Arm, position: int) -> None
         color=colour,
         marker=MARKERS[position % len(MARKERS)],
         linestyle=LINES[position // len(COLOURS) % len(LINES)],
-        markersize=5,
-        linewidth=1.8,
+        # Smaller from arm to arm, so that a curve shows below another that coincides with it.
+        markersize=max(4, 7 - position),
+        linewidth=max(1.2, 2.4 - 0.4 * position),
         label=_label(arm),
     )
 
@@ -126,9 +128,9 @@ def _label(arm: Arm) -> str:
     return label
 
 
-def _floats(values: pd.DataFrame | pd.Series) -> np.ndarray:
+def _floats(values: Sequence[float | None]) -> np.ndarray:
     """For matplotlib, which leaves a gap where a number is NaN."""
-    return values.to_numpy(dtype=float, na_value=np.nan)
+    return np.array(values, dtype=float)
 
 
 # Samples ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -39,34 +40,42 @@ HEADLINES = (
 """What shows collapse first: risk, spread, tail and diversity."""
 
 
+@dataclass(frozen=True)
+class Mean:
+    """The mean over `num` seeds and the half-width of its 95 % Student t interval; None where it is not defined."""
+
+    num: int
+    value: float | None
+    half_width: float | None
+
+
 def headlines(results: pd.DataFrame, at_most: int) -> list[Headline]:
     """The first of `HEADLINES` that were measured; other metrics follow in alphabetical order where these are few."""
     measured = set(results.loc[results["stage"].eq("evaluate") & results["value"].notna(), "metric"])
     known = [headline for headline in HEADLINES if headline.metric in measured]
-    names = {headline.metric for headline in HEADLINES}
-    stderrs = {name for name in measured if name.endswith("_stderr")}
-    others = [Headline(name, name.replace("_", " "), "") for name in sorted(measured - names - stderrs)]
-    return [*known, *others][:at_most]
+    errors = {name for name in measured if name.endswith("_stderr")}
+    others = sorted(measured - errors - {headline.metric for headline in HEADLINES})
+    return [*known, *(Headline(name, name.replace("_", " "), "") for name in others)][:at_most]
 
 
 def per_lineage(results: pd.DataFrame, lineages: Sequence[str], quantity: str) -> pd.DataFrame:
     """Values of a metric, or of `realised_real_fraction`: a row for each generation, a column for each lineage."""
-    chosen = results[results["lineage"].isin(lineages)]
+    chosen = results.loc[results["lineage"].isin(lineages)]
     if quantity == REAL_FRACTION:
-        column, chosen = quantity, chosen.drop_duplicates(["lineage", "generation"])
-    else:
-        column, chosen = "value", chosen[chosen["metric"].eq(quantity)]
-    return chosen.pivot(index="generation", columns="lineage", values=column).astype("Float64")
+        chosen = chosen.drop_duplicates(subset=["lineage", "generation"])
+        return chosen.pivot(index="generation", columns="lineage", values=quantity)
+    return chosen.loc[chosen["metric"].eq(quantity)].pivot(index="generation", columns="lineage", values="value")
 
 
-def over_seeds(values: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the columns of each row, and the half-width of its 95 % Student t interval.
+def over_seeds(values: pd.DataFrame) -> dict[int, Mean]:
+    """By generation, the mean over the columns of each row."""
+    generations = values.index.to_numpy(dtype=int).tolist()
+    rows = values.to_numpy(dtype=float, na_value=np.nan)
+    return {t: _mean(row[~np.isnan(row)]) for t, row in zip(generations, rows, strict=True)}
 
-    Returns:
-        Columns `num` (values that are not null), `mean`, `half_width` (null for fewer than two values).
-    """
-    num = values.count(axis=1)
-    spread = values.std(axis=1, ddof=1) / num.pow(0.5)
-    quantile = pd.Series(stats.t.ppf((1 + CONFIDENCE) / 2, (num - 1).clip(lower=1)), index=values.index)
-    half_width = (spread * quantile).where(num >= 2)
-    return pd.DataFrame({"num": num, "mean": values.mean(axis=1), "half_width": half_width})
+
+def _mean(values: np.ndarray) -> Mean:
+    num = len(values)
+    value = float(values.mean()) if num else None
+    half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, num - 1) * stats.sem(values)) if num > 1 else None
+    return Mean(num, value, half_width)

@@ -39,16 +39,17 @@ STAGES: tuple[tuple[str, str, Kind], ...] = (
 )
 """Each stage, where the index names its artifact, and the kind of that artifact."""
 
+# Comparing pyarrow's strings gives booleans that cannot be combined with those of the numbers where one is null.
 _NULLABLE = {pa.string(): pd.StringDtype("python"), pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
 
 
 def load(store: str | Store) -> pd.DataFrame:
     """The results of all lineages in a store.
 
-    One row for each lineage, generation, stage and metric, with nullable dtypes: what is absent is null. A stage without
-    metrics has one row whose metric is null. `duration_s` and `energy_j` are those of the stage and stand on each of its
-    rows: to add them up, drop duplicates of (lineage, generation, stage) first. An artifact that lineages share costs
-    once and appears in each.
+    One row for each lineage, generation, stage and metric, with nullable dtypes: what is absent is null. A stage
+    without metrics has one row whose metric is null. `duration_s` and `energy_j` are those of the stage and stand on
+    each of its rows: to add them up, drop duplicates of (lineage, generation, stage) first. An artifact that lineages
+    share cost once and appears in each of them.
 
     Args:
         store: folder or URI, as given to `run.store`.

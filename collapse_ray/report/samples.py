@@ -40,7 +40,7 @@ def first_samples(store: Store, index: dict[str, Any], num_samples: int) -> Cont
 def contact_sheet(contact: Contact) -> np.ndarray:
     """One image of all samples, a row for each generation: uint8 (height, width, C), white between samples.
 
-    The payloads are images, uint8 (N, C, H, W) with the same C, H, W; a generation of fewer samples leaves its row short.
+    The payloads are images, uint8 (N, C, H, W) of one shape; a generation of fewer samples leaves its row short.
     """
     num_columns = max(len(payload) for payload in contact.payloads)
     channels, height, width = contact.payloads[0].shape[1:]

@@ -10,14 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from collapse_ray.report.arms import Arm
-from collapse_ray.report.headline import REAL_FRACTION, Headline, headlines, over_seeds, per_lineage
+from collapse_ray.report.headline import REAL_FRACTION, Headline, Mean, headlines, over_seeds, per_lineage
 
 MAX_METRICS = 5
-ABSENT = "–"
+ABSENT = "-"
 
 
 def lineage_table(results: pd.DataFrame, arms: Sequence[Arm]) -> Table:
-    """One table for each arm, with a row for each generation: means over seeds ± the half-width of their 95 % t interval.
+    """A table for each arm, with a row for each generation: means over seeds ± half-width of their 95 % t interval.
 
     Args:
         results: as `load` gives them.
@@ -25,7 +25,9 @@ def lineage_table(results: pd.DataFrame, arms: Sequence[Arm]) -> Table:
     """
     tables = Table.grid()
     for arm in arms:
-        chosen = results[results["lineage"].isin(arm.lineages)]
+        if arm is not arms[0]:
+            tables.add_row()
+        chosen = results.loc[results["lineage"].isin(arm.lineages)]
         tables.add_row(_heading(arm))
         tables.add_row(_arm_table(chosen, arm, headlines(chosen, MAX_METRICS)))
     if any(len(arm.indices) > 1 for arm in arms):
@@ -68,26 +70,20 @@ def _arm_table(results: pd.DataFrame, arm: Arm, shown: Sequence[Headline]) -> Ta
     for name, width in (("gen", 3), ("real\nfraction", 8), *((title, 10) for title in titles), ("time\n(s)", 6)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
     columns = [over_seeds(per_lineage(results, arm.lineages, headline.metric)) for headline in shown]
-    fractions = over_seeds(per_lineage(results, arm.lineages, REAL_FRACTION))
     durations = over_seeds(_durations(results))
-    for generation in fractions.index:
-        cells = [_cell(column, generation) for column in columns]
-        lost = [lineage for lineage, at in arm.diverged.items() if at == generation]
-        if lost and len(lost) == fractions["num"][generation]:
-            cells = ["[bold red]diverged[/]", *cells[1:]] if cells else cells
-        fraction, duration = fractions["mean"][generation], durations["mean"][generation]
-        table.add_row(str(generation), f"{fraction:.3g}", *cells, f"{duration:.1f}")
+    for generation, fraction in over_seeds(per_lineage(results, arm.lineages, REAL_FRACTION)).items():
+        cells = [_cell(column.get(generation)) for column in columns]
+        if cells and list(arm.diverged.values()).count(generation) == fraction.num:
+            cells[0] = "[bold red]diverged[/]"
+        table.add_row(str(generation), f"{fraction.value:.3g}", *cells, f"{durations[generation].value:.1f}")
     return table
 
 
 def _durations(results: pd.DataFrame) -> pd.DataFrame:
     """Time of all stages: a row for each generation, a column for each lineage."""
-    stages = results.drop_duplicates(["lineage", "generation", "stage"])
-    return stages.groupby(["generation", "lineage"])["duration_s"].sum().unstack("lineage")
+    stages = results.drop_duplicates(subset=["lineage", "generation", "stage"])
+    return stages.pivot_table(index="generation", columns="lineage", values="duration_s", aggfunc="sum")
 
 
-def _cell(summary: pd.DataFrame, generation: int) -> str:
-    if generation not in summary.index or pd.isna(summary["mean"][generation]):
-        return ABSENT
-    half_width = summary["half_width"][generation]
-    return interval_text(summary["mean"][generation], None if pd.isna(half_width) else half_width)
+def _cell(mean: Mean | None) -> str:
+    return ABSENT if mean is None or mean.value is None else interval_text(mean.value, mean.half_width)

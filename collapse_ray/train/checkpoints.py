@@ -1,13 +1,17 @@
 """Checkpoints inside one training stage, kept in the store until the stage is published."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.train.group import Group
+
+log = logging.getLogger(__name__)
 
 
 def checkpoints_of(stage: str) -> str:
@@ -62,6 +66,12 @@ class StageCheckpoints:
         """Restores the newest checkpoint; returns its step, 0 where there is none."""
         folder = self._group.broadcast(self._committed())
         if folder is None:
+            if self._group.rank == 0 and (others := self._store.list_documents(self._root)):
+                log.warning(
+                    "starting the stage over: its checkpoint is of %s, and this run needs one of %s",
+                    ", ".join(Path(other).stem for other in others),
+                    self._key,
+                )
             return 0
         with self._local() as local:
             self._store.download_folder(folder, local)

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
-import torch
 
-from collapse_ray.config.errors import InvalidInput
 from collapse_ray.train.execution import RunConfig
+from collapse_ray.train.machine import check_machine, check_resource
 
 # Chatter about what works as designed: every line would be repeated for each worker and generation.
 QUIET = {
@@ -54,18 +53,6 @@ def cluster(execution: RunConfig) -> Iterator[None]:
         ray.shutdown()
 
 
-def check_machine(execution: RunConfig) -> None:
-    """Refuses what this machine cannot hold, before Ray is started.
-
-    Raises:
-        InvalidInput: says what was asked and what there is.
-    """
-    num_cpus = len(os.sched_getaffinity(0))
-    _check("CPU", execution.workers * execution.cpus_per_worker, num_cpus, "run.cpus_per_worker", "this machine")
-    num_gpus = torch.cuda.device_count()
-    _check("GPU", _gpus(execution), num_gpus, "run.gpus_per_worker", "this machine")
-
-
 def check_cluster(execution: RunConfig) -> None:
     """Refuses what the connected cluster cannot hold, which would otherwise wait for ever.
 
@@ -74,16 +61,5 @@ def check_cluster(execution: RunConfig) -> None:
     """
     total = ray.cluster_resources()
     cpus = execution.workers * execution.cpus_per_worker + execution.data_cpus
-    _check("CPU", cpus, total.get("CPU", 0), "run.cpus_per_worker or run.data_cpus", "the cluster")
-    _check("GPU", _gpus(execution), total.get("GPU", 0), "run.gpus_per_worker", "the cluster")
-
-
-def _gpus(execution: RunConfig) -> float:
-    return max(1, execution.workers) * execution.gpus_per_worker
-
-
-def _check(kind: str, asked: float, available: float, setting: str, where: str) -> None:
-    if asked > available:
-        raise InvalidInput(
-            f"run.workers asks for {asked:g} {kind}s and {where} has {available:g}; lower run.workers or {setting}"
-        )
+    check_resource("CPU", cpus, total.get("CPU", 0), "run.cpus_per_worker or run.data_cpus", "the cluster")
+    check_resource("GPU", execution.num_gpus, total.get("GPU", 0), "run.gpus_per_worker", "the cluster")

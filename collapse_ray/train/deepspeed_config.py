@@ -5,15 +5,27 @@ from pathlib import Path
 from typing import Any
 
 from collapse_ray.config.errors import InvalidInput
+from collapse_ray.train.deepspeed_keys import check_keys
 from collapse_ray.train.execution import RunConfig
 from collapse_ray.train.spec import TrainSpec
+
+DEFAULTS: dict[str, Any] = {
+    # torch's AdamW updates offloaded weights too, with the same numbers; DeepSpeed's own one would be compiled first.
+    "zero_force_ds_cpu_optimizer": False,
+    # DeepSpeed would wait for the device in every step to print a speed that nobody reads.
+    "timers": {"throughput": {"enabled": False}},
+}
+"""Settings of ours that the user's JSON may change."""
 
 
 def deepspeed_config(train: TrainSpec, run: RunConfig, world_size: int) -> dict[str, Any]:
     """Merges the user's JSON (`run.deepspeed`) with the settings that the spec owns.
 
+    Top-level values "auto" are left to the spec, or to DeepSpeed where the spec has no say.
+
     Raises:
-        InvalidInput: the batch does not divide over the workers, or the JSON contradicts the spec.
+        InvalidInput: the batch does not divide over the workers, or the JSON contradicts the spec or has a key that
+            would be skipped.
     """
     micro = micro_batch_size(train, run, world_size)
     ours: dict[str, Any] = {
@@ -23,17 +35,16 @@ def deepspeed_config(train: TrainSpec, run: RunConfig, world_size: int) -> dict[
         "gradient_clipping": train.clip_norm or 0.0,
         "zero_optimization": {"stage": run.zero_stage},
         "bf16": {"enabled": train.precision == "bf16"},
-        "fp16": {"enabled": train.precision == "fp16"},
+        # A loss scale of 0 is a dynamic one.
+        "fp16": {"enabled": train.precision == "fp16", "loss_scale": 0},
         # The optimiser is torch's own AdamW: the same update on every device, and nothing to compile.
         "zero_allow_untested_optimizer": True,
     }
     if run.deepspeed is None:
-        return ours
-    theirs = _read(Path(run.deepspeed))
-    for owned, setting in (("optimizer", "train.optimizer"), ("scheduler", "train.schedule and train.warmup_steps")):
-        if owned in theirs:
-            raise InvalidInput(f"{run.deepspeed}: {owned!r} is set by {setting} of the spec; remove it from the JSON")
-    return _merge(theirs, ours, run.deepspeed)
+        return DEFAULTS | ours
+    theirs = {key: value for key, value in _read(Path(run.deepspeed)).items() if value != "auto"}
+    check_keys(theirs, run.deepspeed)
+    return DEFAULTS | _merge(theirs, ours, run.deepspeed)
 
 
 def micro_batch_size(train: TrainSpec, run: RunConfig, world_size: int) -> int:

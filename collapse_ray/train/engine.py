@@ -2,13 +2,13 @@
 
 import logging
 import os
-import shutil
 import sysconfig
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
-# DeepSpeed calls the ninja that pip installed beside this interpreter by its bare name.
+# For NVMe offload DeepSpeed compiles its I/O with the ninja beside this interpreter, which it calls by its bare name.
 os.environ["PATH"] = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', '')}"
 
 import deepspeed
@@ -27,6 +27,10 @@ from collapse_ray.model.family import Generator
 from collapse_ray.train.spec import TrainSpec
 
 deepspeed_logger.setLevel(logging.ERROR)
+# On CPUs DeepSpeed would compile a shared-memory collective that only its inference calls, and print that it did.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+# torch renamed collectives that DeepSpeed calls by their old names.
+warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
 
 
 class Engine:
@@ -55,6 +59,7 @@ class Engine:
             betas=train.optimizer.betas,
             eps=train.optimizer.eps,
             weight_decay=train.optimizer.weight_decay,
+            fused=True,  # one kernel for all parameters, on CPUs too
         )
         try:
             self._engine, *_ = deepspeed.initialize(
@@ -66,6 +71,9 @@ class Engine:
             )
         except ValueError as error:  # pydantic's ValidationError of DeepSpeed's own configuration is one
             raise InvalidInput(f"DeepSpeed refuses its configuration: {error}") from error
+        if dist.get_world_size() == 1 and self._engine.zero_optimization_stage() == 0:
+            # DeepSpeed would average the gradients of a lone rank with itself, through the process group.
+            self._engine.enable_backward_allreduce = False
         self._generator = generator
         self.accumulation = int(config["gradient_accumulation_steps"])
 
@@ -101,6 +109,11 @@ class Engine:
             full[name] = buffer.detach().cpu().clone()
         return full
 
+    @property
+    def skipped_steps(self) -> int:
+        """Updates that DeepSpeed left out because a gradient was not finite: usual under loss scaling alone."""
+        return self._engine.skipped_steps
+
     def save(self, folder: str, step: int) -> None:
         """Writes optimiser, master weights and schedule; every rank writes its own shards below `folder`."""
         os.makedirs(f"{folder}/step", exist_ok=True)  # noqa: PTH103 (DeepSpeed takes strings)
@@ -129,22 +142,6 @@ def check_precision(precision: str) -> None:
             f"train.precision=fp16 is not supported on this {device.device_name(None)}; "
             "use bf16 or fp32 here, or GPUs with run.gpus_per_worker=1"
         )
-
-
-def check_compiler() -> None:
-    """DeepSpeed compiles its shared-memory collective at the first start on a CPU machine.
-
-    Raises:
-        InvalidInput: no C++ compiler or no ninja.
-    """
-    if _accelerator().device_name(None) != "cpu":
-        return
-    compiler = os.environ.get("CXX", "c++")
-    for tool, package in ((compiler, "a C++ compiler (g++ or clang++)"), ("ninja", "ninja (pip install ninja)")):
-        if shutil.which(tool) is None:
-            raise InvalidInput(
-                f"{tool!r} was not found on PATH; DeepSpeed compiles its CPU communication with it: install {package}"
-            )
 
 
 def _accelerator() -> DeepSpeedAccelerator:

@@ -19,6 +19,7 @@ class RunConfig(Spec):
     gpus_per_worker: float = Field(default=0, ge=0)
     """GPUs reserved for each worker; 0 trains on the CPU."""
     cpus_per_worker: float = Field(default=1, gt=0)
+    """CPUs reserved for each worker, and the threads it computes with."""
     data_cpus: int = Field(default=1, ge=1)
     """CPUs kept free for Ray Data's read tasks, which would hang if workers held every CPU."""
     micro_batch_size: int | None = Field(default=None, gt=0)
@@ -51,3 +52,8 @@ class RunConfig(Spec):
         """Generations whose files are kept: None for all, 0 for none."""
         name, _, count = self.keep.partition(":")
         return {"all": None, "records": 0}.get(name, int(count or 0))
+
+    @property
+    def num_gpus(self) -> float:
+        """GPUs of all workers; without workers the driver is the only one."""
+        return max(1, self.workers) * self.gpus_per_worker

@@ -84,7 +84,7 @@ def train_with_gradients(
         mean = math.nan
         for step, batch in enumerate(stream(first), start=first):
             # Seeded step by step, so that a resumed stage draws what an undisturbed one would have drawn.
-            torch.manual_seed(torch_seed(order.seed, order.generation, "train", step, group.rank))
+            _seed(torch_seed(order.seed, order.generation, "train", step, group.rank), group.device)
             payload = torch.from_numpy(batch.payload).to(group.device, non_blocking=True)
             weight = None if weigh is None else torch.from_numpy(weigh(batch.is_real)).to(group.device)
             losses.append(engine.step(payload, weight))
@@ -93,7 +93,8 @@ def train_with_gradients(
             if done % run.window_steps == 0 or done == order.num_steps:
                 mean = group.mean(torch.stack(losses).mean().item())
                 losses.clear()
-                if not math.isfinite(mean):
+                # Without loss scaling nothing but an infinite gradient makes DeepSpeed skip an update.
+                if not math.isfinite(mean) or (engine.skipped_steps and train.precision != "fp16"):
                     return Trained(None, _realised(done, *_seen(audit, group), group), None)
                 on_step(done, mean)
             if run.checkpoint_every and done % run.checkpoint_every == 0 and done < order.num_steps:
@@ -126,6 +127,16 @@ def row_weights(plan: PoolPlan) -> Callable[[np.ndarray], np.ndarray] | None:
     real = plan.real_weight * plan.num_rows / plan.num_real
     synthetic = (1 - plan.real_weight) * plan.num_rows / plan.num_synthetic
     return lambda is_real: np.where(is_real, real, synthetic)
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seeds the generators that a forward pass on `device` draws from.
+
+    `torch.manual_seed` does it for every kind of device, which takes 0.5 ms where there is none of them.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _seen(audit: OriginAudit, group: Group) -> tuple[int, int]:

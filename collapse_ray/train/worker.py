@@ -18,6 +18,7 @@ from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from collapse_ray.artifact.store import Store
+from collapse_ray.config.errors import RunFailed
 from collapse_ray.train.board import Board
 from collapse_ray.train.execution import RunConfig as Execution
 from collapse_ray.train.group import Group, SoloGroup, TorchGroup
@@ -31,7 +32,7 @@ Body = Callable[[Group, Post], None]
 POLL_S = 0.3
 
 
-class GroupFailed(RuntimeError):
+class GroupFailed(RunFailed):
     """The worker group failed more often than `run.retries` allows; what was published stays."""
 
 
@@ -78,7 +79,7 @@ def _trainer(body: Body, board: Any, execution: Execution, name: str) -> TorchTr
         resources["GPU"] = execution.gpus_per_worker
     return TorchTrainer(
         _on_rank,
-        train_loop_config={"body": body, "board": board},
+        train_loop_config={"body": body, "board": board, "execution": execution},
         torch_config=TorchConfig(backend="nccl" if execution.gpus_per_worker else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=execution.workers,
@@ -101,6 +102,7 @@ def worker_environment(execution: Execution) -> dict[str, str]:
 
 def _run_local(body: Body, execution: Execution, name: str, on_post: Post) -> None:
     os.environ.update(worker_environment(execution))
+    _use_own_cpus(execution)
     device = torch.device("cuda" if execution.gpus_per_worker else "cpu")
     trainer = TorchTrainer(
         lambda: body(_LocalGroup(device), on_post),
@@ -110,8 +112,14 @@ def _run_local(body: Body, execution: Execution, name: str, on_post: Post) -> No
     trainer.fit()
 
 
+def _use_own_cpus(execution: Execution) -> None:
+    """As many threads as CPUs: more would wait for each other, and another number may round sums differently."""
+    torch.set_num_threads(max(1, int(execution.cpus_per_worker)))
+
+
 def _on_rank(config: dict[str, Any]) -> None:
     board = config["board"]
+    _use_own_cpus(config["execution"])
     group = _ResidentGroup(get_device())  # type: ignore[arg-type]  # one device per worker
     config["body"](group, board.post.remote if group.rank == 0 else lambda _: None)
 

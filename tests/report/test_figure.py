@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     figures: list[Figure] = []
     save = Figure.savefig
 
-    def keep(figure: Figure, *arguments: object, **options: object) -> None:
+    def keep(figure: Figure, *arguments: Any, **options: Any) -> None:
         figures.append(figure)
         save(figure, *arguments, **options)
 
@@ -28,8 +29,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return figures
 
 
-def image_store(written: Callable, payload: Payload = Payload("image", (1, 2, 3))):
+def image_store(written: Callable) -> tuple[Store, dict[str, Any]]:
     """One lineage of two generations, the first of which was sampled: real rows are 10, samples 200."""
+    payload = Payload("image", (1, 2, 3))
     store = written(payload)
     real = store.samples(np.full((5, *payload.shape), 10, np.uint8), content={})
     made = store.samples(np.full((5, *payload.shape), 200, np.uint8), made=1)
@@ -62,7 +64,7 @@ def test_panels_curves_and_legend(gaussian_store: Store, tmp_path: Path, drawn: 
     assert loss.get_ylabel() == "nats"
     # Three thin lines and the mean of `half`, then the one lineage of `replace`.
     assert len(loss.lines) == 5
-    values = results[results["lineage"].str.startswith("half") & results["metric"].eq("real_test_loss")]
+    values = results.loc[results["lineage"].str.startswith("half") & results["metric"].eq("real_test_loss")]
     truth = [values.loc[values["generation"].eq(t), "value"].astype(float).sum() / 3 for t in (1, 2, 3)]
     np.testing.assert_allclose(np.asarray(loss.lines[3].get_ydata(), float), truth)
     assert all(float(tick).is_integer() for tick in loss.get_xticks())

@@ -10,7 +10,7 @@ from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput
 from collapse_ray.config.payload import Payload
 from collapse_ray.report.arms import by_source, read_arms
-from collapse_ray.report.headline import headlines, over_seeds
+from collapse_ray.report.headline import Mean, headlines, over_seeds
 from collapse_ray.report.results import load
 from collapse_ray.report.table import interval_text, lineage_table
 
@@ -24,12 +24,11 @@ def rendered(store: Store, names: list[str] | None = None, width: int = 80) -> s
 
 def test_interval_over_seeds() -> None:
     values = pd.DataFrame({"a": [1.0, 5.0, None], "b": [2.0, None, None], "c": [3.0, None, None]}, dtype="Float64")
-    summary = over_seeds(values)
-    assert summary["num"].tolist() == [3, 1, 0]
-    assert summary["mean"].tolist() == [2.0, 5.0, pd.NA]
     # t_{0.975} with 2 degrees of freedom is 4.302653 (any table); the standard deviation of 1, 2, 3 is 1.
-    assert summary["half_width"][0] == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
-    assert summary["half_width"].isna().tolist() == [False, True, True]
+    first, *others = over_seeds(values).values()
+    assert (first.num, first.value) == (3, 2.0)
+    assert first.half_width == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
+    assert others == [Mean(1, 5.0, None), Mean(0, None, None)]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_table_fits_80_columns_and_shows_means(gaussian_store: Store) -> None:
     assert "replace  replace · gaussian on normal · seed 0 · complete" in text
     assert "…" not in text
     results = load(gaussian_store)
-    chosen = results[results["lineage"].str.startswith("replace") & results["metric"].eq("recall")]
+    chosen = results.loc[results["lineage"].str.startswith("replace") & results["metric"].eq("recall")]
     row = next(line for line in text.partition("replace  ")[2].splitlines() if line.startswith("  3 "))
     assert f"{chosen.loc[chosen['generation'].eq(3), 'value'].item():.4g}" in row.split()
 

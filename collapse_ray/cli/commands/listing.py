@@ -21,8 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def list_kinds(what: Annotated[Listed, typer.Argument(help="Which kinds.")]) -> None:
     """List families, sources, metrics or regimes, with the fields that each takes."""
-    from rich.console import Console
-
+    from collapse_ray.cli.display import plain_console
     from collapse_ray.report.kinds import kinds_table
 
-    Console().print(kinds_table(what.value))
+    plain_console().print(kinds_table(what.value))

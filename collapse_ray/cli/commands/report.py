@@ -25,8 +25,8 @@ def report(
 ) -> None:
     """Print the lineages of a store, and write figures and results.csv.
 
-    Lineages that differ in their seed alone are averaged. There is one figure for each source of real data, because only
-    lineages on the same data can be compared: `figure.png`, or `figure-SOURCE.png` where the store has several.
+    Lineages that differ in their seed alone are averaged. There is one figure for each source of real data, because
+    only lineages on the same data can be compared: `figure.png`, or `figure-SOURCE.png` where the store has several.
 
     **Examples**
 

@@ -1,12 +1,14 @@
 """`collapse run`: lineages of one or more spec files, resumed where they were left."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from collapse_ray.cli.display import Display
 from collapse_ray.config.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collapse_ray.lineage.spec import Experiment
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +24,8 @@ def run(
 
     A spec is a YAML file (see `jobs/specs/`). Overrides name any of its keys: `depth=4`, `train.epochs=3`,
     `regime={kind: mix, real_fraction: 0.5}`, `seeds=[0,1,2]`, `run.workers=2`, `run.store=s3://bucket/store`.
-    Everything under `run.` says how to execute and never changes what is computed.
+    Everything under `run.` says how to execute and never changes what is computed. `collapse list` shows what a spec
+    may name.
 
     Each generation is trained, evaluated on held-out real data and sampled; every stage is published in the store under
     the fingerprint of what made it, and is never computed twice.
@@ -35,12 +38,16 @@ def run(
 
     `collapse run a.yaml b.yaml seeds=[0,1,2]`
     """
-    from collapse_ray.artifact.store import Store
-    from collapse_ray.lineage.index import drift_from_stored
-    from collapse_ray.lineage.launch import prepare_all, run_on_ray
+    try:
+        _run(_load(arguments))
+    except KeyboardInterrupt as interrupt:
+        typer.echo("interrupted: what is published stays; the same command resumes from there", err=True)
+        raise typer.Exit(130) from interrupt
+
+
+def _load(arguments: list[str]) -> "list[Experiment]":
+    """Experiments that share their run settings."""
     from collapse_ray.lineage.spec import load_experiment
-    from collapse_ray.report.results import write_results
-    from collapse_ray.report.table import lineage_table
 
     paths = [Path(argument) for argument in arguments if "=" not in argument]
     overrides = [argument for argument in arguments if "=" in argument]
@@ -49,21 +56,37 @@ def run(
             f"no spec file among {' '.join(arguments)}; give one, such as jobs/specs/digits_replace.yaml"
         )
     experiments = [load_experiment(path, overrides) for path in paths]
-    execution = experiments[0].run
     for path, experiment in zip(paths, experiments, strict=True):
-        if experiment.run != execution:
-            raise InvalidInput(f"{path}: its run settings differ from those of {paths[0]}; run them in two commands")
+        if experiment.run != experiments[0].run:
+            raise InvalidInput(
+                f"{path}: its run settings differ from those of {paths[0]}; "
+                "run them in two commands, or override what differs with run.KEY=VALUE"
+            )
+    return experiments
+
+
+def _run(experiments: "list[Experiment]") -> None:
+    from collapse_ray.artifact.store import Store
+    from collapse_ray.cli.display import Display
+    from collapse_ray.lineage.index import drift_from_stored
+    from collapse_ray.lineage.launch import prepare_all, run_on_ray
+    from collapse_ray.report.arms import read_arms
+    from collapse_ray.report.results import write_results
+    from collapse_ray.report.table import lineage_table
+    from collapse_ray.train.machine import check_machine
+
+    execution = experiments[0].run
     store = Store(execution.store)
+    if execution.address is None:
+        check_machine(execution)  # asked again by those who start Ray; reading the data may take long
     with Display() as display:
         display.say("reading and checking the real data")
         tasks = prepare_all(experiments, store)
         for task in tasks:
             for line in drift_from_stored(store, task.name, task.lineage):
                 display.say(f"{task.name} seed {task.lineage.seed} differs from the stored lineage: {line}")
-        display.say(f"starting {execution.workers or 'no'} workers" if execution.workers else "running in this process")
-        display.begin(tasks)
+        display.begin(tasks, execution.workers)
         run_on_ray(tasks, execution, display.on_event)
-    results = write_results(store)
-    names = [task.name for task in tasks]
-    display.show(lineage_table(results, names))
-    display.say(f"results: {store.uri}/results.parquet   figure: collapse report {execution.store}")
+        results = write_results(store)
+        display.show(lineage_table(results, read_arms(store, {task.name for task in tasks})))
+        display.say(f"results: {store.uri}/results.parquet   figure: collapse report {execution.store}")

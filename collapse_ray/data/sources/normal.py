@@ -56,4 +56,4 @@ class Spec(SourceSpec):
     def open(self, seed: int) -> RealData:
         shape = (self.dimension,) if self.replicas == 1 else (self.replicas, self.dimension)
         rows = NormalRows(seed, self.num_samples, shape, self.mean, self.std)
-        return RealData(payload=Payload("vector", shape), rows=rows)
+        return RealData(payload=Payload("vector", shape), rows=rows, content={"seed": seed})

@@ -1,0 +1,335 @@
+"""The loop's order against a recording fake of the stages; resume, sharing and retention against real lineages."""
+
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from plain_lineages import Ran, artifacts, gaussian, records, run
+from safetensors.numpy import load
+
+from collapse_ray.artifact.record import Record
+from collapse_ray.config.payload import Payload
+from collapse_ray.data.regime import PoolPlan, RegimeSpec
+from collapse_ray.data.sample_set import SampleSet
+from collapse_ray.data.shards import shard_layout
+from collapse_ray.lineage.loop import Progress, run_lineage
+from collapse_ray.lineage.prepare import Prepared
+
+NUM_REAL = 40
+
+# The order of the stages --------------------------------------------------------------------------
+
+
+def samples(name: str, num_samples: int = NUM_REAL) -> SampleSet:
+    return SampleSet(name, shard_layout(num_samples, 16), Payload("vector", (2,)))
+
+
+def record(name: str, outcome: str = "complete") -> Record:
+    return Record("model", name, identity={}, parents={}, files=(), duration_s=0.0, outcome=outcome)
+
+
+class Recorded:
+    """Stages that write down what is asked of them; generation `diverges` diverges."""
+
+    def __init__(self, diverges: int | None = None) -> None:
+        self.diverges = diverges
+        self.calls: list[tuple[Any, ...]] = []
+
+    def train(self, generation: int, plan: PoolPlan, samples: dict[int, SampleSet], previous: Record | None) -> Record:
+        of = [samples[part.generation].fingerprint for part in plan.parts]
+        self.calls.append(("train", generation, of, previous and previous.fingerprint))
+        return record(f"model-{generation}", "diverged" if generation == self.diverges else "complete")
+
+    def evaluate(self, generation: int, model: Record) -> Record:
+        self.calls.append(("evaluate", generation, model.fingerprint))
+        return record(f"evaluation-{generation}")
+
+    def generate(self, generation: int, model: Record, num_samples: int) -> SampleSet:
+        self.calls.append(("generate", generation, model.fingerprint, num_samples))
+        return samples(f"samples-{generation}", num_samples)
+
+    def finish_generation(self, progress: Progress) -> None:
+        self.calls.append(("finish", progress.generation, progress.verdict))
+
+
+def recorded(diverges: int | None = None, **fields: Any) -> tuple[list[tuple[Any, ...]], Progress]:
+    stages = Recorded(diverges)
+    return stages.calls, run_lineage(gaussian(**fields), Prepared(samples("real"), samples("holdout", 10)), stages)
+
+
+def test_a_generation_is_trained_evaluated_finished_and_then_sampled() -> None:
+    calls, progress = recorded(depth=3)
+    assert calls == [
+        ("train", 1, ["real"], None),
+        ("evaluate", 1, "model-1"),
+        ("finish", 1, "running"),
+        ("generate", 1, "model-1", NUM_REAL),
+        ("train", 2, ["samples-1"], "model-1"),
+        ("evaluate", 2, "model-2"),
+        ("finish", 2, "running"),
+        ("generate", 2, "model-2", NUM_REAL),
+        ("train", 3, ["samples-2"], "model-2"),
+        ("evaluate", 3, "model-3"),
+        ("finish", 3, "complete"),
+    ]
+    assert progress.verdict == "complete"
+
+
+def test_what_has_diverged_is_neither_evaluated_nor_sampled() -> None:
+    calls, progress = recorded(diverges=2, depth=4)
+    assert calls[4:] == [("train", 2, ["samples-1"], "model-1"), ("finish", 2, "diverged")]
+    assert (progress.verdict, len(progress.models), len(progress.evaluations)) == ("diverged", 2, 1)
+
+
+def test_the_first_generation_may_diverge() -> None:
+    calls, progress = recorded(diverges=1)
+    assert [call[0] for call in calls] == ["train", "finish"]
+    assert progress.verdict == "diverged"
+
+
+def test_nothing_is_sampled_that_no_pool_asks_for() -> None:
+    calls, _ = recorded(regime={"kind": "mix", "real_fraction": 1.0}, depth=3)
+    assert "generate" not in {call[0] for call in calls}
+
+
+def test_every_earlier_generation_can_be_trained_on() -> None:
+    calls, _ = recorded(regime="accumulate", depth=3)
+    assert [call[2] for call in calls if call[0] == "train"] == [
+        ["real"],
+        ["real", "samples-1"],
+        ["real", "samples-1", "samples-2"],
+    ]
+
+
+# Regimes ------------------------------------------------------------------------------------------
+
+REAL_FRACTIONS: dict[str, tuple[dict[str, Any], list[float]]] = {
+    "replace": ({}, [1, 0, 0]),
+    "accumulate": ({}, [1, 1 / 2, 1 / 3]),
+    "accumulate_subsample": ({"num_samples": 20}, [1]),  # then a draw: 1/2 and 1/3 in expectation only
+    "augment_latest": ({"num_real": 10, "num_synthetic": 30}, [1, 1 / 4, 1 / 4]),
+    "fresh": ({"num_real": 10, "num_synthetic": 5}, [1, 2 / 3, 2 / 3]),
+    "mix": ({"real_fraction": 0.3}, [1, 0.3, 0.3]),
+    "single_shot": ({"real_fraction": 0.5}, [1, 0.5]),
+}
+
+
+def test_every_regime_is_run_here() -> None:
+    assert sorted(REAL_FRACTIONS) == sorted(RegimeSpec.kinds())
+
+
+@pytest.mark.parametrize("kind", REAL_FRACTIONS)
+def test_the_realised_real_fraction_is_that_of_the_rows_trained_on(kind: str, tmp_path: Path) -> None:
+    fields, expected = REAL_FRACTIONS[kind]
+    depth = 2 if kind == "single_shot" else 3
+    models = run(tmp_path, gaussian(regime={"kind": kind, **fields}, depth=depth)).progress.models
+    assert len(models) == depth
+    realised = [model.realised for model in models]
+    assert [each["realised_real_fraction"] for each in realised][: len(expected)] == pytest.approx(expected)
+    for each in realised:
+        # Counted from the origin column of the rows that were read, not from the plan.
+        assert each["num_real_seen"] + each["num_synthetic_seen"] == each["num_rows"]
+        assert each["num_real_seen"] / each["num_rows"] == each["realised_real_fraction"]
+    asked = [each["asked_real_fraction"] for each in realised]
+    assert asked == [None, *[fields.get("real_fraction")] * (depth - 1)]
+
+
+# Resume -------------------------------------------------------------------------------------------
+
+LINEAGE = gaussian(depth=3)
+STAGES = [
+    *(("train", 1), ("evaluate", 1), ("generate", 1)),
+    *(("train", 2), ("evaluate", 2), ("generate", 2)),
+    *(("train", 3), ("evaluate", 3)),
+]
+
+
+def changed(store: Path) -> dict[str, int]:
+    """When each file of an artifact was last written."""
+    return {str(path): path.stat().st_mtime_ns for path in (store / "artifacts").rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def store(tmp_path: Path, finished: Path) -> Path:
+    """A store of its own with the finished lineage."""
+    return Path(shutil.copytree(finished, tmp_path / "store", copy_function=shutil.copy2))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    assert run(folder, LINEAGE).computed == STAGES
+    return folder
+
+
+def test_the_same_again_computes_nothing_and_writes_no_artifact(store: Path) -> None:
+    before = changed(store), records(store)
+    again = run(store, LINEAGE)
+    assert again.computed == []
+    assert [event for event in again.events if not event.reused] == []
+    assert (changed(store), records(store)) == before
+    assert again.progress.verdict == "complete"
+
+
+@cache
+def expected_after_loss() -> dict[str, list[tuple[str, int]]]:
+    """Role of an artifact -> the stages that must run again when it is lost; real data is no stage of the loop."""
+    roles = {f"{kind} {generation}": [(stage, generation)] for stage, generation in STAGES for kind in [KINDS[stage]]}
+    return {**roles, "real train": [], "real holdout": []}
+
+
+KINDS = {"train": "model", "evaluate": "evaluation", "generate": "samples"}
+
+
+def role(found: Record) -> str:
+    generation = found.identity.get("generation")
+    return f"real {found.identity['part']}" if generation is None else f"{found.kind} {generation}"
+
+
+@pytest.mark.parametrize("lost", expected_after_loss())
+def test_a_lost_artifact_alone_is_made_again_from_the_same_bytes(lost: str, store: Path) -> None:
+    before, written = records(store), changed(store)
+    contents = artifacts(store)
+    (key,) = [key for key, found in before.items() if role(found) == lost]
+    shutil.rmtree(store / "artifacts" / key)
+    assert run(store, LINEAGE).computed == expected_after_loss()[lost]
+    assert artifacts(store) == contents
+    assert records(store)[key].metrics == before[key].metrics
+    assert {path for path, at in changed(store).items() if written[path] != at} == {
+        str(store / "artifacts" / key / name) for name in ["record.json", *contents[key]]
+    }
+
+
+def test_generation_1_is_shared_between_regimes(store: Path) -> None:
+    mix = run(store, gaussian(regime={"kind": "mix", "real_fraction": 0.5}))
+    assert mix.computed == [stage for stage in STAGES if stage not in {("train", 1), ("evaluate", 1)}]
+    models = [found for found in records(store).values() if found.kind == "model"]
+    assert sorted(found.identity["generation"] for found in models) == [1, 2, 2, 3, 3]
+
+
+def test_another_seed_shares_nothing(store: Path) -> None:
+    before = artifacts(store)
+    other = run(store, gaussian(seed=1))
+    assert other.computed == STAGES
+    assert len(artifacts(store)) == 2 * len(before)
+
+
+def test_a_deeper_lineage_continues(tmp_path: Path, finished: Path) -> None:
+    run(tmp_path, gaussian(depth=1))
+    assert run(tmp_path, LINEAGE).computed == STAGES[2:]
+    assert artifacts(tmp_path) == artifacts(finished)
+
+
+def test_a_shallower_lineage_is_a_part_of_the_deeper_one(store: Path) -> None:
+    (index,) = (store / "lineages").iterdir()
+    content = index.read_bytes()
+    assert run(store, gaussian(depth=2)).computed == []
+    assert index.read_bytes() == content
+
+
+# Retention ----------------------------------------------------------------------------------------
+
+
+def kept(store: Path) -> set[str]:
+    """Roles of the artifacts that still have files; an evaluation has none, its record is all of it."""
+    found = records(store)
+    return {role(found[key]) for key, files in artifacts(store).items() if files}
+
+
+REAL = {"real train", "real holdout"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        ("all", {*REAL, "model 1", "model 2", "model 3", "samples 1", "samples 2"}),
+        ("last:2", {*REAL, "model 2", "model 3", "samples 2"}),
+        ("last:1", {*REAL, "model 3"}),
+        ("records", REAL),
+    ],
+)
+@pytest.mark.parametrize("regime", ["replace", "accumulate"])
+def test_retention_removes_files_and_keeps_records(keep: str, expected: set[str], regime: str, tmp_path: Path) -> None:
+    run(tmp_path, gaussian(regime=regime), keep=keep)
+    assert kept(tmp_path) == expected
+    found = records(tmp_path)
+    assert {role(each) for each in found.values()} == {*REAL, *(f"{KINDS[stage]} {t}" for stage, t in STAGES)}
+    files = {role(each) for each in found.values() if each.files and each.retired}
+    assert files == {*REAL, "model 1", "model 2", "model 3", "samples 1", "samples 2"} - expected
+
+
+@pytest.mark.parametrize("keep", ["last:1", "records"])
+def test_a_finished_lineage_is_resumed_without_its_files(keep: str, tmp_path: Path) -> None:
+    run(tmp_path, LINEAGE, keep=keep)
+    before = changed(tmp_path)
+    assert run(tmp_path, LINEAGE, keep=keep).computed == []
+    assert changed(tmp_path) == before
+
+
+def test_the_policy_may_be_tightened_afterwards(store: Path) -> None:
+    assert run(store, LINEAGE, keep="records").computed == []
+    assert kept(store) == REAL
+
+
+@pytest.mark.parametrize("keep", ["last:1", "records"])
+@pytest.mark.parametrize("regime", ["replace", "accumulate"])
+def test_extended_after_retention_it_gives_what_an_undisturbed_lineage_gives(
+    keep: str, regime: str, tmp_path: Path
+) -> None:
+    whole = run(tmp_path / "whole", gaussian(regime=regime, depth=4))
+    run(tmp_path / "cut", gaussian(regime=regime, depth=2), keep=keep)
+    extended = run(tmp_path / "cut", gaussian(regime=regime, depth=4), keep="all")
+    assert extended.metrics == whole.metrics
+    assert fingerprints(extended) == fingerprints(whole)
+    intact = artifacts(tmp_path / "whole")
+    for key, files in artifacts(tmp_path / "cut").items():
+        assert files in ({}, intact[key])
+
+
+def fingerprints(ran: Ran) -> list[str]:
+    return [found.fingerprint for found in (*ran.progress.models, *ran.progress.evaluations)]
+
+
+# Families that are trained with gradients ---------------------------------------------------------
+
+VAE = {
+    "source": {"kind": "normal", "num_samples": 50, "dimension": 2},
+    "family": {"kind": "vae", "latent_size": 2, "hidden": [4]},
+    "depth": 2,
+}
+
+
+def test_a_generation_may_start_from_the_one_before(tmp_path: Path) -> None:
+    """With steps too small to be seen, `previous` keeps the weights, and `scratch` draws new ones."""
+    weights: dict[str, list[dict[str, np.ndarray]]] = {}
+    parents = {}
+    for init in ("previous", "scratch"):
+        train = {"steps": 2, "batch_size": 8, "precision": "fp32", "init": init, "optimizer": {"lr": 1e-30}}
+        models = run(tmp_path, gaussian(**VAE, train=train)).progress.models
+        paths = [tmp_path / "artifacts" / "model" / model.fingerprint / "model.safetensors" for model in models]
+        weights[init] = [load(path.read_bytes()) for path in paths]
+        parents[init] = [set(model.parents) for model in models]
+    assert parents == {
+        "previous": [{"samples-0"}, {"samples-1", "previous"}],
+        "scratch": [{"samples-0"}, {"samples-1"}],
+    }
+    assert moved(*weights["previous"]) < 1e-20
+    assert moved(*weights["scratch"]) > 0.1
+
+
+def moved(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> float:
+    return max(float(np.abs(first[name] - second[name]).max()) for name in first)
+
+
+def test_a_diverged_generation_ends_the_lineage_for_good(tmp_path: Path) -> None:
+    train = {"steps": 4, "batch_size": 8, "precision": "fp32", "clip_norm": None, "optimizer": {"lr": 1e30}}
+    lineage = gaussian(**VAE, train=train)
+    ran = run(tmp_path, lineage)
+    assert ran.computed == [("train", 1)]
+    assert ran.progress.verdict == "diverged"
+    (model,) = ran.progress.models
+    assert (model.outcome, model.files, model.metrics) == ("diverged", (), {"train_loss": None})
+    assert run(tmp_path, lineage).computed == []

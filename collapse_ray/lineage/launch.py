@@ -1,5 +1,6 @@
 """Run lineages: prepare the real data in the driver, then one resident group for all of them."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -72,15 +73,11 @@ def run_on_ray(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignor
 
 
 def run_plain(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore) -> list[Progress]:
-    """The same lineages in this process, without Ray."""
+    """The same lineages in this process, without Ray, on the CPU."""
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
     group = SoloGroup()
     return [
-        run_lineage(
-            task.lineage,
-            task.prepared,
-            _stages(task, run, group, plain_stream, listener),
-        )
-        for task in tasks
+        run_lineage(task.lineage, task.prepared, _stages(task, run, group, plain_stream, listener)) for task in tasks
     ]
 
 

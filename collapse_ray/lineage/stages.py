@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from collapse_ray.artifact.record import FileEntry, Record
@@ -13,13 +14,14 @@ from collapse_ray.data.order import Order
 from collapse_ray.data.reader import Batch, Pool
 from collapse_ray.data.regime import PoolPlan
 from collapse_ray.data.sample_set import SampleSet
-from collapse_ray.data.shards import shard_layout
+from collapse_ray.data.shards import encode_shard, shard_layout
 from collapse_ray.evaluate.stage import evaluate_share
 from collapse_ray.generate.stage import sample_rows, write_samples
 from collapse_ray.lineage import identity
 from collapse_ray.lineage.index import write_index
 from collapse_ray.lineage.loop import Progress
 from collapse_ray.lineage.prepare import Prepared
+from collapse_ray.lineage.preview import NUM_PREVIEW, PREVIEW
 from collapse_ray.lineage.progress import Listener, StageEvent
 from collapse_ray.lineage.publisher import Publisher
 from collapse_ray.lineage.retention import retire_old
@@ -82,7 +84,7 @@ class PublishedStages:
         holdout = self._prepared.holdout
         of = identity.evaluate(self._lineage, generation, model.fingerprint, holdout.fingerprint)
         parents = {"model": model.fingerprint, "holdout": holdout.fingerprint}
-        body = partial(self._evaluate, generation)
+        body = partial(self._evaluate, generation, model)
         return self._publisher.record("evaluation", generation, "evaluate", of, parents, body)
 
     def generate(self, generation: int, model: Record, num_samples: int) -> SampleSet:
@@ -163,7 +165,7 @@ class PublishedStages:
             on_step=on_step,
         )
 
-    def _evaluate(self, generation: int, attempt: Attempt) -> dict[str, Any]:
+    def _evaluate(self, generation: int, model: Record, attempt: Attempt) -> dict[str, Any]:
         lineage, group, generator = self._lineage, self._group, self._load(generation)
         sample = partial(
             sample_rows,
@@ -191,7 +193,8 @@ class PublishedStages:
         for other in others:
             whole.merge(other)
         realised = {"world_size": group.world_size, "num_holdout": self._prepared.holdout.num_samples}
-        return {"files": [], "realised": realised, "metrics": whole.compute()}
+        files = [self._preview(generation, model.fingerprint, sample, attempt)] if group.rank == 0 else []
+        return {"files": files, "realised": realised, "metrics": whole.compute()}
 
     def _generate(self, generation: int, model: Record, num_samples: int, attempt: Attempt) -> dict[str, Any]:
         lineage, group = self._lineage, self._group
@@ -222,6 +225,15 @@ class PublishedStages:
 
     def _tell(self, generation: int, stage: str, **what: Any) -> None:
         self._listener(StageEvent(self._name, self._lineage.seed, generation, stage, **what))
+
+    def _preview(
+        self, generation: int, producer: str, sample: Callable[[int, int], np.ndarray], attempt: Attempt
+    ) -> FileEntry:
+        """The first evaluation samples, to be looked at: retention removes shards, and the last generation has none."""
+        count = min(NUM_PREVIEW, self._lineage.evaluate.num_samples)
+        payload, ids = self._prepared.payload, np.arange(count)
+        content = encode_shard(payload, ids, "synthetic", generation, producer, sample(0, count))
+        return self._store.write(attempt, PREVIEW, content)
 
     # Parts -----------------------------------------------------------------------------------
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from collapse_ray.artifact.record import Record
 from collapse_ray.artifact.store import Store
 from collapse_ray.data.sample_set import SampleSet
 from collapse_ray.data.shards import decode_shard, payload_array
+from collapse_ray.lineage.preview import PREVIEW
 
 PAD = 1
 """Pixels between samples."""
@@ -23,18 +23,20 @@ class Contact:
 
 
 def first_samples(store: Store, index: dict[str, Any], num_samples: int) -> Contact:
-    """The first `num_samples` of each generation whose samples were published and are still kept.
+    """The first `num_samples` of each generation: real rows, then the samples that its evaluation kept.
 
     Args:
         store: holds the lineage.
         index: the lineage's document.
-        num_samples: rows of the first shard to take; fewer where it holds fewer.
+        num_samples: rows to take; fewer where there are fewer.
     """
-    published = {0: index["train_samples"]}
-    published |= {entry["generation"]: entry["samples"] for entry in index["generations"] if entry["samples"]}
-    records = {generation: store.record("samples", of) for generation, of in published.items()}
-    kept = {generation: record for generation, record in records.items() if not record.retired}
-    return Contact(tuple(kept), tuple(_first(store, record, num_samples) for record in kept.values()))
+    real = SampleSet.of(store.record("samples", index["train_samples"]))
+    shards = {0: store.read("samples", real.fingerprint, real.layout.name(0))}
+    for entry in index["generations"]:
+        if entry["evaluation"] is not None:
+            shards[entry["generation"]] = store.read("evaluation", entry["evaluation"], PREVIEW)
+    payloads = (payload_array(decode_shard(content), real.payload)[:num_samples] for content in shards.values())
+    return Contact(tuple(shards), tuple(payloads))
 
 
 def contact_sheet(contact: Contact) -> np.ndarray:
@@ -49,9 +51,3 @@ def contact_sheet(contact: Contact) -> np.ndarray:
     for row, payload in enumerate(contact.payloads):
         sheet[row, :height, : len(payload), :width] = payload.transpose(2, 0, 3, 1)
     return sheet.reshape(rows * (height + PAD), num_columns * (width + PAD), channels)[:-PAD, :-PAD]
-
-
-def _first(store: Store, record: Record, num_samples: int) -> np.ndarray:
-    samples = SampleSet.of(record)
-    table = decode_shard(store.read("samples", record.fingerprint, samples.layout.name(0)))
-    return payload_array(table, samples.payload)[:num_samples]

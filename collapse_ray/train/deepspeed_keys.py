@@ -62,6 +62,7 @@ REFUSED = {
     "pipeline": "workers are data parallel",
     "scheduler": "train.schedule and train.warmup_steps decide it",
     "seq_parallel_communication_data_type": "workers are data parallel",
+    "sequence_parallel_size": "workers are data parallel",
     "tensor_parallel": "workers are data parallel",
     "torch_autocast": "train.precision decides it",
     "use_data_before_expert_parallelism": "no family has experts",

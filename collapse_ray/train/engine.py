@@ -71,6 +71,8 @@ class Engine:
             )
         except ValueError as error:  # pydantic's ValidationError of DeepSpeed's own configuration is one
             raise InvalidInput(f"DeepSpeed refuses its configuration: {error}") from error
+        if isinstance(self._engine.optimizer, FP16_UnfusedOptimizer):
+            _forget_first_step(self._engine.optimizer)
         if dist.get_world_size() == 1 and self._engine.zero_optimization_stage() == 0:
             # DeepSpeed would average the gradients of a lone rank with itself, through the process group.
             self._engine.enable_backward_allreduce = False
@@ -99,10 +101,11 @@ class Engine:
 
     def weights(self) -> dict[str, Tensor]:
         """The whole fp32 weights and buffers on the CPU, whatever the ZeRO stage; the same on every rank."""
-        masters = _unfused_masters(self._engine.optimizer)
+        optimizer = self._engine.optimizer
+        masters = _masters(optimizer) if isinstance(optimizer, FP16_UnfusedOptimizer) else None
         full = dict[str, Tensor]()
         for name, parameter in self._generator.named_parameters():
-            value = masters.get(parameter, None) if masters else safe_get_full_fp32_param(parameter)
+            value = safe_get_full_fp32_param(parameter) if masters is None else masters.get(parameter)
             # DeepSpeed keeps no separate master where it trains fp32 without ZeRO.
             full[name] = (parameter if value is None else value).detach().float().cpu().clone()
         for name, buffer in self._generator.named_buffers():
@@ -162,9 +165,18 @@ def _scheduler(train: TrainSpec, num_steps: int) -> Callable[[torch.optim.Optimi
     return lambda optimizer: get_scheduler(name, optimizer, train.warmup_steps, num_steps)
 
 
-def _unfused_masters(optimizer: Any) -> dict[Tensor, Tensor] | None:
+def _forget_first_step(optimizer: FP16_UnfusedOptimizer) -> None:
+    """Undoes the update on zero gradients by which DeepSpeed allocates the optimiser's state in ZeRO stage 0.
+
+    It has decayed the weights once and counts in Adam's bias correction: the first update would be 0.74 of its size.
+    """
+    optimizer.optimizer.state.clear()
+    with torch.no_grad():
+        for low, master in _masters(optimizer).items():
+            master.copy_(low)
+
+
+def _masters(optimizer: FP16_UnfusedOptimizer) -> dict[Tensor, Tensor]:
     """Low-precision parameter -> fp32 master of DeepSpeed's optimiser for ZeRO stage 0."""
-    if not isinstance(optimizer, FP16_UnfusedOptimizer):
-        return None
     pairs = zip(optimizer.fp16_groups, optimizer.fp32_groups, strict=True)
     return {low: master for lows, masters in pairs for low, master in zip(lows, masters, strict=True)}

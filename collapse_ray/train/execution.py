@@ -45,7 +45,7 @@ class RunConfig(Spec):
         name, _, count = value.partition(":")
         if value in ("all", "records") or (name == "last" and count.isdigit() and int(count) > 0):
             return value
-        raise ValueError("is not a retention policy; give 'all', 'last:K' with K >= 1, or 'records'")
+        raise ValueError(f"{value!r} is not a retention policy; give 'all', 'last:K' with K >= 1, or 'records'")
 
     @property
     def keep_last(self) -> int | None:

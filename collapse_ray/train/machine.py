@@ -37,9 +37,8 @@ def check_resource(kind: str, asked: float, available: float, setting: str, wher
         InvalidInput: says what was asked and what there is.
     """
     if asked > available:
-        raise InvalidInput(
-            f"the workers ask for {asked:g} {kind}s and {where} has {available:g}; lower run.workers or {setting}"
-        )
+        count = f"{asked:g} {kind}{'' if asked == 1 else 's'}"
+        raise InvalidInput(f"the workers ask for {count} and {where} has {available:g}; lower run.workers or {setting}")
 
 
 def check_training(train: TrainSpec, execution: RunConfig) -> None:

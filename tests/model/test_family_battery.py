@@ -138,6 +138,8 @@ def test_samples_are_a_function_of_their_address(spec: FamilySpec, payload: Payl
     noise = [generator.draw_noise(sample_generators(IDS, seed, 1, "generate")) for seed in (0, 1)]
     assert len(noise[0]) == len(IDS)
     assert not torch.equal(*noise)
+    assert not np.array_equal(samples_of(generator, seed=1), first)
+    assert not np.array_equal(first[0], first[1])
 
 
 @each_case

@@ -59,6 +59,14 @@ class Written:
         self.store.publish(self.store.begin(kind, of), record)
         return of
 
+    def evaluation(self, preview: np.ndarray, identity: dict[str, Any], **fields: Any) -> str:
+        of = fingerprint(identity)
+        attempt = self.store.begin("evaluation", of)
+        content = encode_shard(self.payload, np.arange(len(preview)), "synthetic", 1, "test", preview)
+        entry = self.store.write(attempt, "preview.parquet", content)
+        self.store.publish(attempt, Record("evaluation", of, identity, {}, (entry,), 1.5, **fields))
+        return of
+
     def samples(self, array: np.ndarray, **identity: Any) -> str:
         of = fingerprint(identity)
         samples = SampleSet(of, shard_layout(len(array), 256), self.payload)

@@ -30,7 +30,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 def image_store(written: Callable) -> tuple[Store, dict[str, Any]]:
-    """One lineage of two generations, the first of which was sampled: real rows are 10, samples 200."""
+    """One lineage of two generations: real rows are 10, the evaluation samples of generation t are 200 + t."""
     payload = Payload("image", (1, 2, 3))
     store = written(payload)
     real = store.samples(np.full((5, *payload.shape), 10, np.uint8), content={})
@@ -38,7 +38,8 @@ def image_store(written: Callable) -> tuple[Store, dict[str, Any]]:
     entries = []
     for generation, samples in ((1, made), (2, None)):
         model = store.artifact("model", {"m": generation}, metrics={"train_loss": 1.0})
-        evaluation = store.artifact("evaluation", {"e": generation}, metrics={"real_test_loss": float(generation)})
+        preview = np.full((5, *payload.shape), 200 + generation, np.uint8)
+        evaluation = store.evaluation(preview, {"e": generation}, metrics={"real_test_loss": float(generation)})
         entries.append({"generation": generation, "model": model, "evaluation": evaluation, "samples": samples})
     fractions = {"real_fraction": None, "realised_real_fraction": 1.0}
     return store.store, store.index("x", real, [{**entry, **fractions} for entry in entries])
@@ -84,26 +85,27 @@ def test_svg_by_suffix(gaussian_store: Store, tmp_path: Path) -> None:
     assert path.read_text().startswith("<?xml")
 
 
-def test_images_show_samples_of_every_published_generation(
+def test_images_show_samples_of_every_generation(
     write_store: Callable, tmp_path: Path, drawn: list[Figure]
 ) -> None:
     store, _ = image_store(write_store)
     lineage_figure(store, load(store), read_arms(store), tmp_path / "figure.png")
     axis = drawn[0].subfigs[1].axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["real", "1"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["real", "1", "2"]
     assert axis.get_title() == "x, seed 0"
     pixels = np.asarray(Image.open(tmp_path / "figure.png").convert("L"))
     assert (pixels == 10).sum() > 100
-    assert (pixels == 200).sum() > 100
+    assert (pixels == 201).sum() > 100
+    assert (pixels == 202).sum() > 100
 
 
-def test_samples_that_retention_removed_are_left_out(write_store: Callable) -> None:
+def test_samples_of_every_generation_stay_after_retention(write_store: Callable) -> None:
     store, index = image_store(write_store)
-    assert first_samples(store, index, 2).generations == (0, 1)
     store.retire("samples", index["generations"][0]["samples"])
     contact = first_samples(store, index, 2)
-    assert contact.generations == (0,)
-    np.testing.assert_array_equal(contact.payloads[0], np.full((2, 1, 2, 3), 10))
+    assert contact.generations == (0, 1, 2)
+    for payload, value in zip(contact.payloads, (10, 201, 202), strict=True):
+        np.testing.assert_array_equal(payload, np.full((2, 1, 2, 3), value))
 
 
 def test_contact_sheet_by_hand() -> None:

@@ -34,7 +34,7 @@ class Autoencoder(Generator):
 
     def forward(self, payload: Tensor) -> Tensor:
         pixels = payload.flatten(1).float() / 255
-        decoded = self.layers(pixels.to(self.layers[0].weight.dtype)).float()
+        decoded = self.layers(pixels.to(next(self.parameters()).dtype)).float()
         return (decoded - pixels).square().sum(1)
 
     def draw_noise(self, generators: object) -> Tensor:

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     arguments: Annotated[
-        list[str], typer.Argument(metavar="SPEC [SPEC ...] [KEY=VALUE ...]", help="Spec files, then overrides.")
+        list[str], typer.Argument(metavar="SPEC|KEY=VALUE", help="Spec files and overrides of their keys.")
     ],
 ) -> None:
     """Run the lineages of one or more specs; the same command again resumes them.

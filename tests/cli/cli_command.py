@@ -1,0 +1,42 @@
+"""The `collapse` command in this process, with the plain twin in the place of Ray."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from collapse_ray.cli.main import main
+from collapse_ray.lineage.launch import Task, run_plain
+from collapse_ray.lineage.progress import Listener
+from collapse_ray.train.execution import RunConfig
+
+
+@dataclass
+class Outcome:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Command:
+    """Runs `collapse ARGUMENTS`; `started` counts the runs that passed every check."""
+
+    capture: pytest.CaptureFixture[str]
+    patch: pytest.MonkeyPatch
+    started: int = 0
+
+    def __call__(self, *arguments: str) -> Outcome:
+        self.capture.readouterr()
+        self.patch.setattr(sys, "argv", ["collapse", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert type(left.value.code) is int
+        return Outcome(left.value.code, *self.capture.readouterr())
+
+    def run_on_ray(self, tasks: Sequence[Task], run: RunConfig, listener: Listener) -> None:
+        self.started += 1
+        run_plain(tasks, run, listener)

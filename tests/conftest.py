@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# DeepSpeed reads it when it is imported; without it, it warns and guesses. `DS_ACCELERATOR=cuda pytest -m gpu` on a GPU.
+# DeepSpeed reads it when it is imported, and warns without it. On a GPU: `DS_ACCELERATOR=cuda pytest -m gpu`.
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 

@@ -187,7 +187,9 @@ DEFECTIVE = {
     # The seed is no part of what the data is.
     "data/sources/amnesiac.py": SPIRAL.replace(', content={"seed": seed}', ""),
     # The plan is another one each time.
-    "data/regimes/fickle.py": LAST_TWO.replace("fixed_real(seed, num_real, size)", "fixed_real(hash(object()), num_real, size - 1)"),
+    "data/regimes/fickle.py": LAST_TWO.replace(
+        "fixed_real(seed, num_real, size)", "fixed_real(hash(object()), num_real, size - 1)"
+    ),
     # The rank that is merged last wins.
     "evaluate/metrics/last_rank.py": MEAN_SHIFT.replace("self.sums += other", "self.sums = other").replace(
         "self.counts += other", "self.counts = other"

@@ -35,7 +35,8 @@ class Command:
         with pytest.raises(SystemExit) as left:
             main()
         assert type(left.value.code) is int
-        return Outcome(left.value.code, *self.capture.readouterr())
+        printed = self.capture.readouterr()
+        return Outcome(left.value.code, printed.out, printed.err)
 
     def run_on_ray(self, tasks: Sequence[Task], run: RunConfig, listener: Listener) -> None:
         self.started += 1

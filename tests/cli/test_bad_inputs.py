@@ -140,7 +140,9 @@ DATA = {
         "source={kind: images, path: .}", "regime=replace", says=["5.png' is broken", "replace it"], make=broken_image
     ),
     "source-empty": Case(
-        run("source={kind: csv, path: a.csv}"), ["'a.csv'", "holds no samples"], lambda f: (f / "a.csv").write_text("a\n")
+        run("source={kind: csv, path: a.csv}"),
+        ["'a.csv'", "holds no samples"],
+        lambda f: (f / "a.csv").write_text("a\n"),
     ),
     "text-short": Case(
         run("source={kind: text, path: a.txt}"), ["holds 91 tokens", "context=128", "a smaller context"], text(100)
@@ -260,7 +262,9 @@ def test_the_process_ends_with_the_message_on_the_error_stream(here: Path) -> No
 
 
 def test_a_second_bad_spec_stops_the_first(here: Path, collapse: Command) -> None:
-    (here / "deep.yaml").write_text((here / "g.yaml").read_text().replace("replace", "{kind: replace, num_samples: 99}"))
+    (here / "deep.yaml").write_text(
+        (here / "g.yaml").read_text().replace("replace", "{kind: replace, num_samples: 99}")
+    )
     outcome = collapse("run", "g.yaml", "deep.yaml")
     assert outcome.code == 2
     assert not collapse.started

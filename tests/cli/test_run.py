@@ -89,7 +89,9 @@ def test_help_teaches(arguments: list[str], teaches: list[str], collapse: Comman
 
 
 def test_help_needs_no_torch_and_no_ray() -> None:
-    script = "import sys, collapse_ray.cli.main; print(*{'torch', 'ray', 'transformers', 'deepspeed'} & set(sys.modules))"
+    script = (
+        "import sys, collapse_ray.cli.main; print(*{'torch', 'ray', 'transformers', 'deepspeed'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

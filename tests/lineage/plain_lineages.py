@@ -66,4 +66,6 @@ def artifacts(store: Path) -> dict[str, dict[str, bytes]]:
 
 def records(store: Path) -> dict[str, Record]:
     """`kind/fingerprint` -> record."""
-    return {key: Record.from_json((store / "artifacts" / key / "record.json").read_bytes(), key) for key in artifacts(store)}
+    return {
+        key: Record.from_json((store / "artifacts" / key / "record.json").read_bytes(), key) for key in artifacts(store)
+    }

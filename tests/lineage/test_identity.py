@@ -1,4 +1,4 @@
-"""Identity and execution never share a field: every setting of the one changes a fingerprint, none of the other does."""
+"""Every setting that decides a number changes a fingerprint, and no setting of the execution does."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -220,7 +220,8 @@ def fields(value: Any, owner: str, path: Path_ = ()) -> Iterator[tuple[Path_, st
         if key in EXEMPT or (key in LOCATED and isinstance(value, dict)):
             continue
         if isinstance(below, dict) or (key == "metrics" and below):
-            yield from fields(below, str(below["kind"] if "kind" in below else key), (*path, key))
+            kind = below.get("kind", key) if isinstance(below, dict) else key
+            yield from fields(below, str(kind), (*path, key))
         else:
             yield (*path, key), f"{owner}.{key}"
 
@@ -247,9 +248,7 @@ def other(value: Any) -> Any:
     return value + 1 if isinstance(value, int) else value / 2 or 0.5
 
 
-CASES = {
-    name: (base, path) for base in BASES for path, name in fields(base.model_dump(mode="json"), "lineage")
-}
+CASES = {name: (base, path) for base in BASES for path, name in fields(base.model_dump(mode="json"), "lineage")}
 
 
 @pytest.mark.parametrize(("base", "path", "name"), [(*case, name) for name, case in CASES.items()], ids=CASES)

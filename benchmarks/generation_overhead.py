@@ -71,7 +71,9 @@ def main() -> None:
     print(f"local mode                      {in_local_mode:6.2f} s per generation  (at most 0.20 wanted)")
     print(f"resident group of two workers   {in_group:6.2f} s per generation  (at most 1.00 wanted, 0.50 aimed at)")
     print(f"a Train run for each generation {each_alone:6.2f} s per generation")
-    print(f"ratios: restarted / resident {each_alone / in_group:.1f}, restarted / local {each_alone / in_local_mode:.1f}")
+    print(
+        f"ratios: restarted / resident {each_alone / in_group:.1f}, restarted / local {each_alone / in_local_mode:.1f}"
+    )
 
 
 if __name__ == "__main__":

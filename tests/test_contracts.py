@@ -28,10 +28,11 @@ DEEPSPEED = "DeepSpeed is imported by the training engine only"
 BREACHES = {
     "upwards": Breach(LAYERS, "data/planted.py", "import collapse_ray.lineage"),
     "sideways": Breach(LAYERS, "evaluate/planted.py", "import collapse_ray.train"),
-    "around-the-top": Breach(LAYERS, "config/planted.py", "import collapse_ray"),
+    "around-the-top": Breach(LAYERS, "data/planted.py", "import collapse_ray"),
     "unlisted-layer": Breach(LAYERS, "planted/__init__.py", ""),
     "torch-below": Breach(LIGHT, "artifact/planted.py", "from torch import Tensor"),
     "torch-below-lazily": Breach(LIGHT, "config/planted.py", "def late():\n    import transformers"),
+    "torch-in-a-meter": Breach(LIGHT, "energy/planted.py", "import torch"),
     "ray-in-a-stage": Breach(RAY, "generate/planted.py", "from ray.util import ActorPool"),
     "ray-beside-its-seam": Breach(RAY, "train/planted.py", "import ray.train"),
     "deepspeed-in-a-family": Breach(DEEPSPEED, "model/families/planted.py", "import deepspeed"),
@@ -73,7 +74,7 @@ def test_lowest_layer_loads_neither_ray_nor_torch() -> None:
     """The contract sees our own imports; this sees those of our dependencies, too."""
     script = """
 import importlib, pkgutil, sys
-for layer in ("config", "artifact"):
+for layer in ("config", "artifact", "energy"):
     package = importlib.import_module(f"collapse_ray.{layer}")
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)

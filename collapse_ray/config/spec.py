@@ -1,6 +1,7 @@
 """Frozen, strict values that say what is to be computed."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -43,6 +44,12 @@ class Spec(BaseModel):
         """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return super().model_copy(deep=deep) if update is None else type(self)(**{**fields, **update})
+
+    def absolute(self) -> Self:
+        """A copy whose located fields mean the same in any working directory, such as that of a worker."""
+        given = {name: getattr(self, name) for name in self.located}
+        paths = {name: value for name, value in given.items() if value is not None and "://" not in value}
+        return self.model_copy(update={name: str(Path(path).expanduser().absolute()) for name, path in paths.items()})
 
     def identity(self) -> dict[str, Json]:
         """The JSON value that is fingerprinted: every field of the actual class, located ones left out.

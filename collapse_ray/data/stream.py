@@ -64,10 +64,8 @@ def ray_stream(store: Store, pool: Pool, order: Order, rank: int, world_size: in
 @cache
 def _configure() -> None:
     # A line for every dataset, which is one for every generation and rank.
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     context.execution_options.verbose_progress = False
-    # A trial's children would inherit its placement group and wait in it for ever.
-    context.scheduling_strategy = "DEFAULT"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Quality = Literal["counter", "integrated", "estimated", "unmeasured"]
-"""How joules were obtained: the device's energy counter, power integrated over time, a model of the device, not at all."""
+"""How joules were obtained: the device's counter, its power integrated over time, a model of it, not at all."""
 
 DeviceKind = Literal["gpu", "cpu", "dram"]
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,10 @@ class Task:
     lineage: LineageSpec
     prepared: Prepared
 
+    def absolute(self) -> "Task":
+        """The same task in any working directory: the real data is prepared, the family may read a checkpoint."""
+        return replace(self, lineage=self.lineage.model_copy(update={"family": self.lineage.family.absolute()}))
+
 
 def prepare_all(experiments: Sequence[Experiment], store: Store) -> list[Task]:
     """Checks every lineage and publishes its real data, before any worker is started.
@@ -53,9 +57,9 @@ def prepare_all(experiments: Sequence[Experiment], store: Store) -> list[Task]:
 
 
 def _check_training(train: TrainSpec, run: RunConfig) -> None:
-    deepspeed_config(train, run, max(1, run.workers))
+    configuration = deepspeed_config(train, run, max(1, run.workers))
     if run.address is None:  # else the workers are on other machines
-        check_training(train, run)
+        check_training(train, run, configuration)
 
 
 def run_on_ray(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore) -> None:
@@ -68,8 +72,10 @@ def run_on_ray(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignor
     from collapse_ray.train.cluster import cluster
     from collapse_ray.train.worker import run_resident
 
+    run = run.absolute()
     with cluster(run):
-        run_resident(partial(_on_rank, list(tasks), run), run, tasks[0].name, listener, FINAL)
+        body = partial(_on_rank, [task.absolute() for task in tasks], run)
+        run_resident(body, run, tasks[0].name, listener, FINAL)
 
 
 def run_plain(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore) -> list[Progress]:

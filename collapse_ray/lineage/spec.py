@@ -65,7 +65,7 @@ class Experiment:
 class _File(LineageSpec):
     """The spec file's keys: those of a lineage, with `seeds` beside `seed`, and `run`."""
 
-    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     """Prefix of the lineages' index files; the file's name when absent."""
     seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
     """Replicates: one lineage for each seed; instead of `seed`."""
@@ -81,10 +81,10 @@ def load_experiment(path: Path, overrides: list[str]) -> Experiment:
     mapping = read_mapping(path, overrides)
     if "seed" in mapping and mapping.get("seeds") is not None:
         raise InvalidInput(f"{path}: gives both seed and seeds; keep one")
-    file = validate(_File, mapping, str(path))
+    file = validate(_File, {**mapping, "name": mapping.get("name") or path.stem}, str(path))
     seeds = file.seeds or (file.seed,)
     if len(set(seeds)) != len(seeds):
         raise InvalidInput(f"{path}: seeds={list(seeds)} repeats a seed; replicates must differ")
     fields = {name: getattr(file, name) for name in LineageSpec.model_fields}
     lineages = tuple(LineageSpec(**{**fields, "seed": seed}) for seed in seeds)
-    return Experiment(file.name or path.stem, lineages, file.run)
+    return Experiment(file.name, lineages, file.run)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from collapse_ray.artifact.fingerprint import fingerprint
 from collapse_ray.artifact.record import FileEntry, Record
 from collapse_ray.artifact.store import Attempt, Store
 from collapse_ray.config.noise import torch_seed
@@ -28,6 +29,7 @@ from collapse_ray.lineage.retention import retire_old
 from collapse_ray.lineage.spec import LineageSpec
 from collapse_ray.model.family import ClosedForm, Generator, load_generator
 from collapse_ray.train.checkpoints import StageCheckpoints
+from collapse_ray.train.deepspeed_config import deepspeed_config
 from collapse_ray.train.execution import RunConfig
 from collapse_ray.train.group import Group
 from collapse_ray.train.stage import Trained, fit_closed_form, train_with_gradients
@@ -147,7 +149,9 @@ class PublishedStages:
             window=lineage.train.shuffle_window,
         )
         stream = self._stream(plan, samples, order, rank=group.rank, world_size=group.world_size)
-        execution_key = f"w{group.world_size}-z{run.zero_stage}"
+        # The form of a checkpoint's files, and how they continue, depend on all that DeepSpeed is told.
+        configuration = fingerprint(deepspeed_config(lineage.train, run, group.world_size))
+        execution_key = f"w{group.world_size}-{configuration[:8]}"
         checkpoints = StageCheckpoints(self._store, attempt.fingerprint, execution_key, group)
 
         def on_step(step: int, loss: float) -> None:
@@ -193,7 +197,8 @@ class PublishedStages:
         for other in others:
             whole.merge(other)
         realised = {"world_size": group.world_size, "num_holdout": self._prepared.holdout.num_samples}
-        files = [self._preview(generation, model.fingerprint, sample, attempt)] if group.rank == 0 else []
+        previewed = group.rank == 0 and lineage.evaluate.num_samples > 0
+        files = [self._preview(generation, model.fingerprint, sample, attempt)] if previewed else []
         return {"files": files, "realised": realised, "metrics": whole.compute()}
 
     def _generate(self, generation: int, model: Record, num_samples: int, attempt: Attempt) -> dict[str, Any]:

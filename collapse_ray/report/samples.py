@@ -33,10 +33,14 @@ def first_samples(store: Store, index: dict[str, Any], num_samples: int) -> Cont
     real = SampleSet.of(store.record("samples", index["train_samples"]))
     shards = {0: store.read("samples", real.fingerprint, real.layout.name(0))}
     for entry in index["generations"]:
-        if entry["evaluation"] is not None:
+        if entry["evaluation"] is not None and _has_preview(store, entry["evaluation"]):
             shards[entry["generation"]] = store.read("evaluation", entry["evaluation"], PREVIEW)
     payloads = (payload_array(decode_shard(content), real.payload)[:num_samples] for content in shards.values())
     return Contact(tuple(shards), tuple(payloads))
+
+
+def _has_preview(store: Store, evaluation: str) -> bool:
+    return any(file.name == PREVIEW for file in store.record("evaluation", evaluation).files)
 
 
 def contact_sheet(contact: Contact) -> np.ndarray:

@@ -1,6 +1,6 @@
 """How a lineage is executed: nothing here may change what is computed, so nothing here is fingerprinted."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -9,6 +9,8 @@ from collapse_ray.config.spec import Spec
 
 class RunConfig(Spec):
     """Execution settings: store, workers, devices, memory savers, retries, retention."""
+
+    located: ClassVar[frozenset[str]] = frozenset({"store", "deepspeed"})
 
     store: str = "store"
     """Folder or URI (s3://…, gs://…) of the artifacts."""

@@ -6,6 +6,7 @@ import shutil
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.cpp_extension import get_default_build_root
@@ -14,8 +15,8 @@ from collapse_ray.config.errors import InvalidInput
 from collapse_ray.train.execution import RunConfig
 from collapse_ray.train.spec import TrainSpec
 
-CPU_OP = "deepspeed_shm_comm"
-"""DeepSpeed's shared-memory collective, which torch compiles at the first training on a machine without GPU."""
+NVME_OP = "async_io"
+"""DeepSpeed's disk access, compiled at the first training that offloads to NVMe; nothing else is compiled."""
 
 
 def check_machine(execution: RunConfig) -> None:
@@ -41,24 +42,31 @@ def check_resource(kind: str, asked: float, available: float, setting: str, wher
         raise InvalidInput(f"the workers ask for {count} and {where} has {available:g}; lower run.workers or {setting}")
 
 
-def check_training(train: TrainSpec, execution: RunConfig) -> None:
-    """Refuses training with gradients that this machine's CPU cannot do.
+def check_training(train: TrainSpec, execution: RunConfig, deepspeed: dict[str, Any]) -> None:
+    """Refuses training with gradients that this machine cannot do.
+
+    Args:
+        train: its precision is read.
+        execution: whether there are GPUs.
+        deepspeed: the whole DeepSpeed configuration.
 
     Raises:
         InvalidInput: the CPU has no arithmetic in that precision, or DeepSpeed could not compile what it needs.
     """
-    if execution.gpus_per_worker:
-        return
-    if train.precision == "fp16" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
+    if train.precision == "fp16" and not execution.num_gpus and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
         raise InvalidInput(
             "train.precision=fp16 is not supported on this CPU; "
             "use bf16 or fp32 here, or GPUs with run.gpus_per_worker=1"
         )
+    offloads = [deepspeed["zero_optimization"].get(f"offload_{what}") or {} for what in ("param", "optimizer")]
+    if any(offload.get("device") == "nvme" for offload in offloads) and not _is_built(NVME_OP):
+        _check_compiler()
+
+
+def _check_compiler() -> None:
     scripts = sysconfig.get_path("scripts")
     if shutil.which("ninja", path=os.pathsep.join([scripts, os.environ.get("PATH", "")])) is None:
         raise _cannot_compile(f"'ninja' is neither in {scripts} nor on the PATH", "pip install ninja")
-    if _is_built():
-        return
     compiler = shlex.split(os.environ.get("CXX", "c++"))[0]
     if shutil.which(compiler) is None:
         raise _cannot_compile(
@@ -70,12 +78,12 @@ def check_training(train: TrainSpec, execution: RunConfig) -> None:
 
 
 def _cannot_compile(what: str, todo: str) -> InvalidInput:
-    return InvalidInput(f"{what}, and DeepSpeed compiles an operator when it first trains on a CPU: {todo}")
+    return InvalidInput(f"{what}, and DeepSpeed compiles its disk access for NVMe offload: {todo}, or offload to cpu")
 
 
-def _is_built() -> bool:
+def _is_built(op: str) -> bool:
     """Whether torch finds the operator where an earlier run left it."""
-    library = f"{CPU_OP}/{CPU_OP}.so"
+    library = f"{op}/{op}.so"
     if root := os.environ.get("TORCH_EXTENSIONS_DIR"):
         return Path(root, library).exists()
     version = f"py{sys.version_info.major}{sys.version_info.minor}{sys.abiflags}"

@@ -3,11 +3,13 @@
 import json
 import logging
 import os
+import signal
 import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from collapse_ray.train.execution import RunConfig as Execution
 from collapse_ray.train.group import Group, SoloGroup, TorchGroup
 
 log = logging.getLogger(__name__)
+
+PACKAGE = __name__.partition(".")[0]
 
 Post = Callable[[Any], None]
 Body = Callable[[Group, Post], None]
@@ -59,7 +63,7 @@ def run_resident(
     board = Board.options(name=f"collapse-board-{uuid.uuid4().hex[:8]}").remote()
     for attempt in range(execution.retries + 1):
         trainer = _trainer(body, board, execution, f"{name}-{attempt}")
-        with _drained(board, on_post):
+        with _drained(board, on_post), _interruptible():
             try:
                 trainer.fit()
                 return
@@ -70,7 +74,7 @@ def run_resident(
                         raise cause from failure
                 if attempt == execution.retries:
                     raise GroupFailed(f"the worker group failed {attempt + 1} times; last: {failure}") from failure
-                log.warning("a worker failed (%s); starting a new group, %s", _first_line(failure), "resuming")
+                log.warning("a worker failed (%s); starting a new group, which resumes", _first_line(failure))
 
 
 def _trainer(body: Body, board: Any, execution: Execution, name: str) -> TorchTrainer:
@@ -121,7 +125,27 @@ def _on_rank(config: dict[str, Any]) -> None:
     board = config["board"]
     _use_own_cpus(config["execution"])
     group = _ResidentGroup(get_device())  # type: ignore[arg-type]  # one device per worker
+    if group.rank == 0:
+        logging.getLogger(PACKAGE).addHandler(_Posting(board.post.remote))
     config["body"](group, board.post.remote if group.rank == 0 else lambda _: None)
+
+
+@dataclass(frozen=True)
+class _Logged:
+    """A message that rank 0 logged, on its way to the driver: they share no terminal."""
+
+    logger: str
+    level: int
+    message: str
+
+
+class _Posting(logging.Handler):
+    def __init__(self, post: Post) -> None:
+        super().__init__()
+        self._post = post
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._post(_Logged(record.name, record.levelno, record.getMessage()))
 
 
 class _Reporting(Group):
@@ -146,6 +170,19 @@ class _LocalGroup(_Reporting, SoloGroup):
 
 
 @contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is a KeyboardInterrupt, though Ray's own handler, which stays installed, ends the process."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ended:
+        raise KeyboardInterrupt from ended
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
 def _drained(board: Any, on_post: Post) -> Iterator[None]:
     """Hands posts to `on_post` from a thread while the trainer blocks."""
     ended = threading.Event()
@@ -154,7 +191,10 @@ def _drained(board: Any, on_post: Post) -> Iterator[None]:
         while True:
             last = ended.wait(POLL_S)
             for value in ray.get(board.drain.remote()):
-                on_post(value)
+                if isinstance(value, _Logged):
+                    logging.getLogger(value.logger).log(value.level, value.message)
+                else:
+                    on_post(value)
             if last:
                 return
 

@@ -115,6 +115,12 @@ SPECS = {
     "seed-and-seeds": Case(run("seed=1", "seeds=[1,2]"), ["both seed and seeds", "keep one"]),
     "seeds-repeated": Case(run("seeds=[1,2,1]"), ["seeds=[1, 2, 1] repeats a seed"]),
     "seeds-none": Case(run("seeds=[]"), ["seeds: given a list of 0", "at least 1 items"]),
+    "name": Case(run("name=a/b"), ['name: given "a/b" (text)', "text of the form"]),
+    "name-of-the-file": Case(
+        run(spec="a b.yaml"),
+        ['name: given "a b" (text)', "give name=…"],
+        lambda folder: (folder / "g.yaml").rename(folder / "a b.yaml"),
+    ),
     "two-runs": Case(
         [*run(), "bad.yaml"],
         ["bad.yaml: its run settings differ from those of g.yaml", "run.KEY=VALUE"],
@@ -206,7 +212,12 @@ EXECUTION = {
         make=deepspeed(optimizer={"type": "Adam"}),
     ),
     "fp16-on-cpu": vae("train.precision=fp16", says=["train.precision=fp16", "this CPU", "use bf16 or fp32"]),
-    "compiler-missing": vae(says=["compiler 'c++' is not on the PATH", "DeepSpeed compiles", "install g++"]),
+    "compiler-missing": vae(
+        "run.zero_stage=3",
+        "run.deepspeed=ds.json",
+        says=["compiler 'c++' is not on the PATH", "NVMe offload", "install g++"],
+        make=deepspeed(zero_optimization={"offload_param": {"device": "nvme", "nvme_path": "."}}),
+    ),
 }
 
 

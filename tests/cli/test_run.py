@@ -237,12 +237,13 @@ def test_what_could_not_be_written_leaves_nothing(here: Path, collapse: Command)
 
 def test_a_compiled_operator_needs_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train, execution = machine.TrainSpec(steps=1), machine.RunConfig()
+    nvme = {"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "nvme"}}}
     monkeypatch.setenv("CXX", "/nowhere/g++ -O2")
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
     with pytest.raises(InvalidInput, match=r"compiler '/nowhere/g\+\+' is not on the PATH"):
-        machine.check_training(train, execution)
-    machine.check_training(train, execution.model_copy(update={"gpus_per_worker": 1.0}))
-    library = tmp_path / "deepspeed_shm_comm" / "deepspeed_shm_comm.so"
+        machine.check_training(train, execution, nvme)
+    machine.check_training(train, execution, {"zero_optimization": {"stage": 3}})
+    library = tmp_path / "async_io" / "async_io.so"
     library.parent.mkdir()
     library.touch()
-    machine.check_training(train, execution)
+    machine.check_training(train, execution, nvme)

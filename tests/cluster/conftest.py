@@ -1,28 +1,20 @@
 """One small Ray for all cluster tests of a session."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
+from stores import SPEC
 
 from collapse_ray.lineage.spec import LineageSpec, load_experiment
-
-SPEC = """
-source: digits
-family: {kind: vae, latent_size: 4, hidden: [8]}
-regime: {kind: augment_latest, num_real: 512, num_synthetic: 6000}
-depth: 3
-train: {steps: 60, batch_size: 36, precision: bf16}
-generate: {block_size: 32}
-evaluate: {num_samples: 64, metrics: [real_test_loss, variance_ratio, precision_recall]}
-"""
 
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """Four CPUs on paper: three workers and one for read tasks fit on any machine."""
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
 

@@ -1,8 +1,18 @@
-"""What two stores must have in common."""
+"""A small lineage, and what two stores of it must have in common."""
 
 from pathlib import Path
 
 from collapse_ray.artifact.record import Record
+
+SPEC = """
+source: digits
+family: {kind: vae, latent_size: 4, hidden: [8]}
+regime: {kind: augment_latest, num_real: 512, num_synthetic: 6000}
+depth: 3
+train: {steps: 60, batch_size: 36, precision: bf16}
+generate: {block_size: 32}
+evaluate: {num_samples: 64, metrics: [real_test_loss, variance_ratio, precision_recall]}
+"""
 
 
 def records(store: Path, kind: str) -> dict[str, Record]:

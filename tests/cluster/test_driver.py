@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-
 from stores import metrics, records, shards
 
+from collapse_ray.artifact.record import Kind
+
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+KINDS: tuple[Kind, ...] = ("model", "samples", "evaluation")
 
 DIE_BEFORE_REPORT = textwrap.dedent(
     """
@@ -36,15 +39,15 @@ def collapse(spec: Path, store: Path, *overrides: str) -> list[str]:
 
 def test_killed_between_publish_and_report(spec_file: Path, tmp_path: Path) -> None:
     """In local mode the driver runs the loop, so it can die at exactly that point."""
-    for store in ("killed", "peace"):
-        arguments = ["run", *collapse(spec_file, tmp_path / store, "run.workers=0")]
-        if store == "killed":
-            died = subprocess.run([sys.executable, "-c", DIE_BEFORE_REPORT, *arguments], check=False)
-            assert died.returncode == -signal.SIGKILL
-            before = {kind: records(tmp_path / store, kind) for kind in ("model", "samples", "evaluation")}
-            assert len(before["evaluation"]) == 2
+    killed = ["run", *collapse(spec_file, tmp_path / "killed", "run.workers=0")]
+    peace = ["run", *collapse(spec_file, tmp_path / "peace", "run.workers=0")]
+    died = subprocess.run([sys.executable, "-c", DIE_BEFORE_REPORT, *killed], check=False)
+    assert died.returncode == -signal.SIGKILL
+    before = {kind: records(tmp_path / "killed", kind) for kind in KINDS}
+    assert len(before["evaluation"]) == 2
+    for arguments in (killed, peace):
         subprocess.run([sys.executable, "-m", "collapse_ray.cli.main", *arguments], check=True)
-    after = {kind: records(tmp_path / "killed", kind) for kind in before}
+    after = {kind: records(tmp_path / "killed", kind) for kind in KINDS}
     for kind, published in before.items():
         assert {key: after[kind][key].created_at for key in published} == {
             key: record.created_at for key, record in published.items()

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from stores import SPEC, metrics, records, shards
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.lineage.launch import prepare_all, run_on_ray
 from collapse_ray.lineage.progress import StageEvent
-from collapse_ray.lineage.spec import Experiment, LineageSpec
+from collapse_ray.lineage.spec import Experiment, LineageSpec, load_experiment
 from collapse_ray.train.execution import RunConfig
-from stores import metrics, records, shards
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
@@ -31,12 +31,10 @@ def run(
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
     """The store of a lineage that two workers ran in peace."""
-    from collapse_ray.config.load import validate
-    from conftest import SPEC
-    import yaml
-
     store = tmp_path_factory.mktemp("undisturbed")
-    run(validate(LineageSpec, yaml.safe_load(SPEC), "spec"), store, workers=2)
+    spec = store / "spec.yaml"
+    spec.write_text(SPEC)
+    run(load_experiment(spec, []).lineages[0], store, workers=2)
     return store
 
 

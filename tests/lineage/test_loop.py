@@ -226,35 +226,46 @@ def test_a_shallower_lineage_is_a_part_of_the_deeper_one(store: Path) -> None:
     assert index.read_bytes() == content
 
 
+def test_an_evaluation_may_do_without_samples(tmp_path: Path) -> None:
+    """Only the held-out rows are scored, and there is nothing to look at."""
+    ran = run(tmp_path, gaussian(evaluate={"num_samples": 0}))
+    for evaluation in ran.progress.evaluations:
+        assert evaluation.files == ()
+        assert evaluation.metrics["real_test_loss"] is not None
+        assert evaluation.metrics["variance_ratio"] is None
+
+
 # Retention ----------------------------------------------------------------------------------------
 
 
 def kept(store: Path) -> set[str]:
-    """Roles of the artifacts that still have files; an evaluation has none, its record is all of it."""
+    """Roles of the artifacts that still have files."""
     found = records(store)
     return {role(found[key]) for key, files in artifacts(store).items() if files}
 
 
-REAL = {"real train", "real holdout"}
+ALWAYS = {"real train", "real holdout", "evaluation 1", "evaluation 2", "evaluation 3"}
+
+
+MADE = {"model 1", "model 2", "model 3", "samples 1", "samples 2"}
 
 
 @pytest.mark.parametrize(
     ("keep", "expected"),
     [
-        ("all", {*REAL, "model 1", "model 2", "model 3", "samples 1", "samples 2"}),
-        ("last:2", {*REAL, "model 2", "model 3", "samples 2"}),
-        ("last:1", {*REAL, "model 3"}),
-        ("records", REAL),
+        ("all", MADE),
+        ("last:2", {"model 2", "model 3", "samples 2"}),
+        ("last:1", {"model 3"}),
+        ("records", set[str]()),
     ],
 )
 @pytest.mark.parametrize("regime", ["replace", "accumulate"])
 def test_retention_removes_files_and_keeps_records(keep: str, expected: set[str], regime: str, tmp_path: Path) -> None:
     run(tmp_path, gaussian(regime=regime), keep=keep)
-    assert kept(tmp_path) == expected
-    found = records(tmp_path)
-    assert {role(each) for each in found.values()} == {*REAL, *(f"{KINDS[stage]} {t}" for stage, t in STAGES)}
-    files = {role(each) for each in found.values() if each.files and each.retired}
-    assert files == {*REAL, "model 1", "model 2", "model 3", "samples 1", "samples 2"} - expected
+    assert kept(tmp_path) == ALWAYS | expected
+    found = records(tmp_path).values()
+    assert {role(each) for each in found} == ALWAYS | MADE
+    assert {role(each) for each in found if each.retired} == MADE - expected
 
 
 @pytest.mark.parametrize("keep", ["last:1", "records"])
@@ -267,7 +278,7 @@ def test_a_finished_lineage_is_resumed_without_its_files(keep: str, tmp_path: Pa
 
 def test_the_policy_may_be_tightened_afterwards(store: Path) -> None:
     assert run(store, LINEAGE, keep="records").computed == []
-    assert kept(store) == REAL
+    assert kept(store) == ALWAYS
 
 
 @pytest.mark.parametrize("keep", ["last:1", "records"])

@@ -1,0 +1,81 @@
+"""What a CPU without sensors uses, estimated: utilisation times thermal design power. Never a measurement.
+
+The power of a CPU is neither proportional to its utilisation nor bounded by its TDP, and idle power is missed: expect
+errors of tens of percent. Joules from here have the quality `estimated` and are not added to measured ones.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from collapse_ray.energy.series import Device, Quality
+from collapse_ray.energy.source import Reading
+
+DEFAULT_W_PER_CORE = 4.0
+"""TDP per logical core where the user gives none: CodeCarbon's default for unknown CPUs (`DEFAULT_POWER_PER_CORE`)."""
+
+STAT = Path("/proc/stat")
+
+
+class CpuEstimate:
+    """All CPUs of this node as one estimated device.
+
+    Args:
+        node: Name of this node, for the device.
+        tdp_w: Thermal design power of all CPUs of the node together; default: 4 W per logical core.
+        stat: The kernel's table of CPU times (Linux).
+        now: Monotonic time in seconds.
+    """
+
+    quality: Quality = "estimated"
+    ticks = False
+
+    def __init__(
+        self,
+        node: str,
+        tdp_w: float | None = None,
+        stat: Path = STAT,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        num_cores = os.cpu_count() or 1
+        self._tdp_w = DEFAULT_W_PER_CORE * num_cores if tdp_w is None else tdp_w
+        source = f"{DEFAULT_W_PER_CORE:g} W per core assumed" if tdp_w is None else "as given"
+        name = f"CPU estimate: utilisation x {self._tdp_w:g} W TDP ({source})"
+        self._device = Device(f"estimate-{node}-cpu", name, "cpu", node)
+        self._stat = stat
+        self._now = now
+        self._last: tuple[float, int, int] | None = None
+        self._total_uj = 0
+        self.absence = None if stat.exists() else f"CPU use cannot be estimated: there is no {stat}"
+
+    def devices(self) -> Sequence[Device]:
+        return [] if self.absence else [self._device]
+
+    def read(self, uuid: str) -> Reading:
+        """The joules estimated so far, as a counter."""
+        time_s = self._now()
+        busy, total = _cpu_times(self._stat.read_text())
+        if self._last is not None:
+            last_s, last_busy, last_total = self._last
+            utilisation = (busy - last_busy) / (total - last_total) if total > last_total else 0.0
+            self._total_uj += round(min(max(utilisation, 0.0), 1.0) * self._tdp_w * (time_s - last_s) * 1e6)
+        self._last = (time_s, busy, total)
+        return Reading(time_s, self._total_uj)
+
+    def counter(self, uuid: str) -> tuple[float, int | None]:
+        reading = self.read(uuid)
+        return reading.time_s, reading.counter_uj
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _cpu_times(stat: str) -> tuple[int, int]:
+    """Busy and total ticks of all CPUs since boot, from the first line of /proc/stat (man 5 proc_stat)."""
+    # user nice system idle iowait irq softirq steal; guest times are part of user and nice.
+    user, nice, system, idle, iowait, irq, softirq, steal = (
+        int(field) for field in stat.split("\n", 1)[0].split()[1:9]
+    )
+    busy = user + nice + system + irq + softirq
+    return busy, busy + idle + iowait + steal

@@ -1,0 +1,76 @@
+"""What workers say about their time on a device: who used it, for what, from when to when."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+AccountKind = Literal["stage", "overhead", "idle", "foreign"]
+"""A stage; start-up, checkpointing and orchestration; time that no mark covers; processes that are not ours."""
+
+
+@dataclass(frozen=True)
+class AccountKey:
+    """What joules are summed under; the fields of work are None for `idle` and `foreign`.
+
+    `stage` names the overhead where `kind` is `overhead` (`checkpoint`, `startup`).
+    """
+
+    kind: AccountKind
+    node: str
+    device: str
+    sweep: str | None = None
+    lineage: str | None = None
+    generation: int | None = None
+    stage: str | None = None
+    substage: str | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One stage, sub-stage or overhead on one device, in seconds of the monotonic clock of the device's node.
+
+    A mark that lies inside another of the same sweep and lineage takes its time over: sub-stages from their stage,
+    a checkpoint from the training around it. Marks that overlap otherwise share the device.
+
+    Raises:
+        ValueError: the mark ends before it begins, its share is not in (0, 1], or its key is not one of work.
+    """
+
+    key: AccountKey
+    begin_s: float
+    end_s: float = math.inf
+    """Infinite while the work goes on."""
+    share: float | None = None
+    """Declared share of the device in (0, 1], such as Ray's `num_gpus`; None claims it all."""
+    worker: str | None = None
+    """The process that did the work, as `Usage.sm_shares` names it; None where nobody can tell."""
+
+    def __post_init__(self):
+        if self.key.kind not in ("stage", "overhead"):
+            raise ValueError(f"key.kind is {self.key.kind!r}; a mark is of kind 'stage' or 'overhead'")
+        if not self.begin_s <= self.end_s:
+            raise ValueError(f"begin_s is {self.begin_s} and end_s {self.end_s}; a mark cannot end before it begins")
+        if self.share is not None and not 0 < self.share <= 1:
+            raise ValueError(f"share is {self.share}; give a fraction in (0, 1], or None for the whole device")
+
+    def shifted(self, offset_s: float) -> "Mark":
+        """The same mark on a clock that shows `offset_s` more."""
+        return replace(self, begin_s=self.begin_s + offset_s, end_s=self.end_s + offset_s)
+
+    def inside(self, other: "Mark") -> bool:
+        """Whether `other` is of the same lineage, covers all of this mark, and more."""
+        same = (self.key.sweep, self.key.lineage) == (other.key.sweep, other.key.lineage)
+        covered = other.begin_s <= self.begin_s and self.end_s <= other.end_s
+        return same and covered and (other.begin_s, other.end_s) != (self.begin_s, self.end_s)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How busy each process kept a device between two times (NVML: `nvmlDeviceGetProcessUtilization`)."""
+
+    device: str
+    begin_s: float
+    end_s: float
+    sm_shares: Mapping[str, float] = field(default_factory=dict)
+    """Streaming-multiprocessor time in [0, 1] by worker. Workers without a mark at that time are foreign."""

@@ -79,17 +79,20 @@ class Accounts:
         """The account under a key, opened where there is none."""
         return self.accounts.setdefault(key, Account())
 
+    def add(self, other: "Accounts") -> None:
+        """Add the accounts of other devices, or of a window that does not overlap; the larger residual stays."""
+        for key, account in other:
+            self.open(key).add(account)
+        for device, gaps in other.gaps.items():
+            known = self.gaps.setdefault(device, [])
+            known += [gap for gap in gaps if gap not in known]
+        for device, residual in other.residual.items():
+            self.residual[device] = max(residual, self.residual.get(device, 0.0))
+
     def __add__(self, other: "Accounts") -> "Accounts":
-        """The accounts of two windows that do not overlap; a device's residual is the larger of the two."""
         both = Accounts()
-        for part in (self, other):
-            for key, account in part:
-                both.open(key).add(account)
-            for device, gaps in part.gaps.items():
-                known = both.gaps.setdefault(device, [])
-                known += [gap for gap in gaps if gap not in known]
-            for device, residual in part.residual.items():
-                both.residual[device] = max(residual, both.residual.get(device, 0.0))
+        both.add(self)
+        both.add(other)
         return both
 
     def total_uj(self, device: str | None = None) -> int:

@@ -74,7 +74,7 @@ def attribute(
     for one in series:
         uuid = one.device.uuid
         ticking = tick_s if one.device.kind == "gpu" else None
-        result += _of_device(one, marks_of.pop(uuid, []), usage_of[uuid], window, ticking, least_squares)
+        result.add(_of_device(one, marks_of.pop(uuid, []), usage_of[uuid], window, ticking, least_squares))
     for mark in (mark for unmetered in marks_of.values() for mark in unmetered):
         seconds = min(mark.end_s, window[1]) - max(mark.begin_s, window[0])
         if seconds > 0:

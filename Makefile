@@ -16,7 +16,7 @@ demo: $(STAMP) ## two short experiments on digits and their report, in ./demo
 	$(BIN)/collapse report demo/store --out demo
 
 check: lint ## lint and the fast tests: under a minute, before every commit
-	$(BIN)/pytest -q -m "not slow and not cluster and not gpu"
+	$(BIN)/pytest -q -n auto -m "not slow and not cluster and not gpu"
 
 lint: $(STAMP) ## style, format, architecture contracts, types
 	$(BIN)/ruff check .

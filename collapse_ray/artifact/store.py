@@ -62,6 +62,10 @@ class Store:
         self._reopen = reopen
         self._verified: set[tuple[str, bytes]] = set()
 
+    def __str__(self) -> str:
+        """Where the store is, without the secret that a URI may hold."""
+        return self._files.uri
+
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[Any, ...]]:
         return self._reopen
 

@@ -52,6 +52,7 @@ class Display:
         )
         self._bar: TaskID | None = None
         self._stage: tuple[str, int, int, str] | None = None
+        self._label = ""
         self._began = 0.0
         self._said = 0.0
 
@@ -69,7 +70,8 @@ class Display:
         self._console.print(line, soft_wrap=True)
 
     def show(self, what: RenderableType) -> None:
-        """A table."""
+        """A table, once everything has ended."""
+        self._end_bar()
         self._console.print(what)
 
     def begin(self, lineages: Sequence[Named], workers: int) -> None:
@@ -88,7 +90,8 @@ class Display:
             return
         if stage != self._stage:
             self._end_bar()
-            self._stage, self._began, self._said = stage, time.monotonic(), time.monotonic()
+            self._stage, self._label = stage, label
+            self._began = self._said = time.monotonic()
             self._bar = self._bars.add_task(label, total=event.total, unit="", note="")
             if not self._console.is_terminal:
                 self.say(label)
@@ -111,6 +114,8 @@ class Display:
         if self._bar is not None:
             self._bars.remove_task(self._bar)
             self._bar = None
+            if self._console.is_terminal:
+                self.say(f"{self._label}  {time.monotonic() - self._began:.1f} s")
 
 
 class _Lines(logging.Handler):

@@ -60,7 +60,7 @@ def read_arms(store: Store, names: Collection[str] | None = None) -> list[Arm]:
     found = indices(store)
     for name in names or ():
         if name not in (known := {index["name"] for index in found}):
-            raise InvalidInput(f"the store {store.uri} has no lineage named {name!r}; {did_you_mean(name, known)}")
+            raise InvalidInput(f"the store {store} has no lineage named {name!r}; {did_you_mean(name, known)}")
     groups: dict[str, list[dict[str, Any]]] = {}
     for index in found:
         if names is None or index["name"] in names:

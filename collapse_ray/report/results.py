@@ -89,7 +89,7 @@ def indices(store: Store) -> list[dict[str, Any]]:
     found = read_indices(store)
     if not found:
         raise InvalidInput(
-            f"the store {store.uri} holds no lineages (no {FOLDER}/*.json); "
+            f"the store {store} holds no lineages (no {FOLDER}/*.json); "
             "give the folder or URI that was run.store, or run one first: collapse run SPEC run.store=…"
         )
     return found

@@ -89,4 +89,4 @@ def _run(experiments: "list[Experiment]") -> None:
         run_on_ray(tasks, execution, display.on_event)
         results = write_results(store)
         display.show(lineage_table(results, read_arms(store, {task.name for task in tasks})))
-        display.say(f"results: {store.uri}/results.parquet   figure: collapse report {execution.store}")
+        display.say(f"results: {store}/results.parquet   figure: collapse report {store}")

@@ -42,7 +42,7 @@ def test_output_that_goes_to_a_file_is_whole_lines(here: Path, collapse: Command
     assert lines[1] == f"1 lineage in this process: {long}"
     assert f"{long} seed 0  generation 1  train" in lines
     assert f"{long} seed 0  generation 2  generate" not in lines
-    assert lines[-1] == f"results: {here}/store/results.parquet   figure: collapse report store"
+    assert lines[-1] == f"results: {here}/store/results.parquet   figure: collapse report {here}/store"
     assert "\x1b" not in outcome.out
     assert outcome.err == ""
 

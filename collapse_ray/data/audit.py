@@ -35,8 +35,9 @@ class OriginAudit:
         self._next_step = first_step
         self._window_start = first_step
         self._window_real = 0
-        self.num_real_seen = 0
-        self.num_synthetic_seen = 0
+        # The steps before a resume were compared when they were taken.
+        self.num_real_seen = order.expected_real(rank, world_size, 0, first_step) if first_step else 0
+        self.num_synthetic_seen = first_step * order.batch_size // world_size - self.num_real_seen
 
     def update(self, step: int, is_real: np.ndarray) -> None:
         """Counts the rows of one step, and compares when a window or the stage ends with it.

@@ -202,7 +202,10 @@ def test_the_audit_passes_what_was_planned_and_counts_it(made: Made) -> None:
     audits = [audit_all(order, list(plain_stream(made.store, made.pool, order, rank, 3)), rank, 3) for rank in range(3)]
     assert sum(audit.num_real_seen for audit in audits) == 12 * PLAN.num_real
     assert sum(audit.num_synthetic_seen for audit in audits) == 12 * PLAN.num_synthetic
-    audit_all(order, list(plain_stream(made.store, made.pool, order, 1, 3, first_step=24)), 1, 3, first_step=24)
+    whole = audit_all(order, list(plain_stream(made.store, made.pool, order, 1, 3)), 1, 3)
+    resumed = list(plain_stream(made.store, made.pool, order, 1, 3, first_step=24))
+    tail = audit_all(order, resumed, 1, 3, first_step=24)
+    assert (tail.num_real_seen, tail.num_synthetic_seen) == (whole.num_real_seen, whole.num_synthetic_seen)
 
 
 @pytest.mark.parametrize("step", [0, 6, 7, 38, 39])

@@ -34,6 +34,7 @@ Body = Callable[[Group, Post], None]
 """What every rank runs: (group, post) where posts reach the driver."""
 
 POLL_S = 0.3
+REPORT_S = 0.25
 
 
 class GroupFailed(RunFailed):
@@ -60,6 +61,8 @@ def run_resident(
     if execution.workers == 0:
         _run_local(body, execution, name, on_post)
         return
+    # A report waits until the controller has fetched the one before, which it does when it looks at its workers.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(REPORT_S))
     board = Board.options(name=f"collapse-board-{uuid.uuid4().hex[:8]}").remote()
     for attempt in range(execution.retries + 1):
         trainer = _trainer(body, board, execution, f"{name}-{attempt}")

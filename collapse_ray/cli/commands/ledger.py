@@ -17,7 +17,9 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signa
 
 
 def register(app: typer.Typer) -> None:
-    ledger = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Energy of this node: measure what a command uses.")
+    ledger = typer.Typer(
+        no_args_is_help=True, rich_markup_mode="markdown", help="Energy of this node: measure what a command uses."
+    )
     ledger.callback()(lambda: None)  # keeps `record` a sub-command while it is the only one
     settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
     ledger.command(context_settings=settings, no_args_is_help=True)(record)

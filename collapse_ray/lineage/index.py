@@ -5,7 +5,7 @@ from typing import Any
 
 from collapse_ray.artifact.fingerprint import drift, fingerprint
 from collapse_ray.artifact.record import SCHEMA_VERSION
-from collapse_ray.artifact.store import Store
+from collapse_ray.artifact.store import Store, document_json
 from collapse_ray.lineage.loop import Progress
 from collapse_ray.lineage.prepare import Prepared
 from collapse_ray.lineage.spec import LineageSpec
@@ -20,7 +20,7 @@ def write_index(store: Store, name: str, lineage: LineageSpec, prepared: Prepare
     existing = store.read_document(path)
     if existing is not None and len(json.loads(existing)["generations"]) > len(content["generations"]):
         return
-    store.write_document(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode())
+    store.write_document(path, document_json(content))
 
 
 def index_of(name: str, lineage: LineageSpec, prepared: Prepared, progress: Progress) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal, Protocol
 
 AccountKind = Literal["stage", "overhead", "idle", "foreign"]
 """A stage; start-up, checkpointing and orchestration; time that no mark covers; processes that are not ours."""
@@ -24,6 +25,40 @@ class AccountKey:
     generation: int | None = None
     stage: str | None = None
     substage: str | None = None
+    artifact: str | None = None
+    """Fingerprint of the artifact that the work makes: its own energy is the sum over its accounts."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker is about to do, before its node's meter adds the devices: the fields of `AccountKey`."""
+
+    kind: AccountKind
+    sweep: str | None = None
+    lineage: str | None = None
+    generation: int | None = None
+    stage: str | None = None
+    substage: str | None = None
+    artifact: str | None = None
+
+    def on(self, node: str, device: str) -> AccountKey:
+        """The account of this work on one device."""
+        return AccountKey(node=node, device=device, **asdict(self))
+
+
+class Marker(Protocol):
+    """Takes marks from a worker; never blocks it."""
+
+    def working(self, work: Work) -> AbstractContextManager[None]:
+        """Marks the block; blocks may nest, the inner one takes its time over."""
+        ...
+
+
+class NoMarks:
+    """For work that nobody meters."""
+
+    def working(self, work: Work) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from collapse_ray.artifact.record import Kind, Record, StoreError
 log = logging.getLogger(__name__)
 
 RECORD = "record.json"
+ENERGY_FILE = "energy.json"
+"""Joules beside the record: known later, and written by others than those who publish and retire."""
 ARTIFACTS = "artifacts"
 TORN = "torn"
 

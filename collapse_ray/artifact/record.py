@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Kind = Literal["samples", "model", "evaluation"]
 
@@ -55,12 +55,26 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class ArtifactEnergy:
+    """What making one artifact cost, all attempts at it included, over all devices that worked on it."""
+
+    energy_j: float | None
+    """None where nothing measured it, never 0."""
+    quality: str
+    """The worst among its joules; `unmeasured` also where only a part of the time was measured."""
+    unmeasured_s: float = 0.0
+    """Device time that is in no joule."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
 class Record:
     """Everything known of one artifact.
 
     `identity` is what the fingerprint was made of; `realised` holds counted quantities
-    (num_samples, realised_real_fraction, world_size, steps, ...); `energy_j` is None where nothing
-    measured it, never 0.
+    (num_samples, realised_real_fraction, world_size, steps, ...). What it cost in joules is known only after it was
+    published, and lies beside it: see `Store.energy`.
     """
 
     kind: Kind
@@ -72,8 +86,6 @@ class Record:
     realised: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float | None] = field(default_factory=dict)
     outcome: str = "complete"
-    energy_j: float | None = None
-    energy_quality: str = "unmeasured"
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     host: str = field(default_factory=socket.gethostname)
     code_version: str = field(default_factory=code_version)
@@ -113,3 +125,4 @@ class Record:
 
 
 _RECORD = TypeAdapter(Record)
+ENERGY = TypeAdapter(ArtifactEnergy)

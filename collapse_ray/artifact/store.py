@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from pyarrow import ArrowInvalid, fs
+from pydantic import ValidationError
 
 from collapse_ray.artifact.attempt import Attempt, abandoned, new_attempt, publish, removing
 from collapse_ray.artifact.files import Files
-from collapse_ray.artifact.layout import RECORD, artifact_folder, damage, files_folder, set_aside
-from collapse_ray.artifact.record import FileEntry, Kind, OtherSchema, Record, StoreError
+from collapse_ray.artifact.layout import ENERGY_FILE, RECORD, artifact_folder, damage, files_folder, set_aside
+from collapse_ray.artifact.record import ENERGY, ArtifactEnergy, FileEntry, Kind, OtherSchema, Record, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -181,6 +182,23 @@ class Store:
         self._files.replace(f"{artifact_folder(kind, of)}/{RECORD}", marked.to_json().encode())
         for entry in record.files:
             self._files.delete(f"{files_folder(record)}/{entry.name}")
+
+    def write_energy(self, kind: Kind, of: str, energy: ArtifactEnergy) -> None:
+        """Keeps what an artifact cost beside its record, which others may be rewriting meanwhile."""
+        self._files.replace(f"{artifact_folder(kind, of)}/{ENERGY_FILE}", document_json(dataclasses.asdict(energy)))
+
+    def energy(self, kind: Kind, of: str) -> ArtifactEnergy | None:
+        """What an artifact cost; None where no ledger has said so.
+
+        Raises:
+            StoreError: the file is not what `write_energy` writes.
+        """
+        where = f"{artifact_folder(kind, of)}/{ENERGY_FILE}"
+        content = self._files.read(where)
+        try:
+            return None if content is None else ENERGY.validate_json(content)
+        except ValidationError as error:
+            raise StoreError(f"{where} cannot be read: {error}; remove it, the ledger writes it again") from error
 
     def clean_staging(self, older_than_s: float = ABANDONED_AFTER_S) -> list[str]:
         """Removes what killed attempts left; returns its paths.

@@ -1,13 +1,13 @@
 """The results of a store as one tidy table, built from the indices of its lineages and the records they name."""
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from collapse_ray.artifact.record import Kind, Record
+from collapse_ray.artifact.record import ArtifactEnergy, Kind, Record
 from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput
 from collapse_ray.lineage.index import FOLDER, read_indices
@@ -101,7 +101,7 @@ def lineage_id(index: dict[str, Any]) -> str:
 
 
 def _rows(store: Store) -> Iterator[dict[str, Any]]:
-    read = cache(store.record)  # lineages share artifacts
+    read = cache(partial(_read, store))  # lineages share artifacts
     for index in indices(store):
         lineage = {"lineage": lineage_id(index), "regime": index["regime"], "seed": index["seed"]}
         for generation in index["generations"]:
@@ -109,11 +109,15 @@ def _rows(store: Store) -> Iterator[dict[str, Any]]:
             for stage, entry, kind in STAGES:
                 if generation[entry] is None:
                     continue
-                for measured in _measured(read(kind, generation[entry])):
+                for measured in _measured(*read(kind, generation[entry])):
                     yield {**lineage, **place, "stage": stage, **measured}
 
 
-def _measured(record: Record) -> Iterator[dict[str, Any]]:
-    cost = {"energy_j": record.energy_j, "duration_s": record.duration_s}
+def _read(store: Store, kind: Kind, of: str) -> tuple[Record, ArtifactEnergy | None]:
+    return store.record(kind, of), store.energy(kind, of)
+
+
+def _measured(record: Record, energy: ArtifactEnergy | None) -> Iterator[dict[str, Any]]:
+    cost = {"energy_j": None if energy is None else energy.energy_j, "duration_s": record.duration_s}
     for metric, value in sorted(record.metrics.items()) or [(None, None)]:
         yield {"metric": metric, "value": value, **cost}

@@ -21,17 +21,13 @@ WHOLE = Record(
     duration_s=1.5,
     realised={"num_samples": 10, "realised_real_fraction": 0.25},
     metrics={"real_test_loss": 0.1, "undefined": None},
-    energy_j=12.5,
-    energy_quality="measured",
 )
 
-FIELDS_V1 = {
+FIELDS_V2 = {
     "attempt": None,
     "code_version": "0.1.0",
     "created_at": "2026-01-01T00:00:00+00:00",
     "duration_s": 2,
-    "energy_j": None,
-    "energy_quality": "unmeasured",
     "files": [{"name": "f", "num_bytes": 3, "sha256": "ab"}],
     "fingerprint": "015abd7f5cc57a2dd94b7590f04ad808",
     "host": "node",
@@ -42,9 +38,9 @@ FIELDS_V1 = {
     "parents": {},
     "realised": {},
     "retired": False,
-    "schema_version": 1,
+    "schema_version": 2,
 }
-"""Frozen: a record as version 1 writes it."""
+"""Frozen: a record as version 2 writes it."""
 
 
 def read(value: Any) -> Record:
@@ -55,12 +51,11 @@ def test_survives_json() -> None:
     assert Record.from_json(WHOLE.to_json(), "here") == WHOLE
 
 
-def test_version_1_is_read() -> None:
-    record = read(FIELDS_V1)
+def test_version_2_is_read() -> None:
+    record = read(FIELDS_V2)
     assert record.files == (FileEntry("f", 3, "ab"),)
     assert record.metrics == {"x": None, "y": 1.0}
-    assert record.energy_j is None
-    assert json.loads(record.to_json()) == FIELDS_V1
+    assert json.loads(record.to_json()) == FIELDS_V2
 
 
 def test_absent_is_null_not_zero() -> None:
@@ -69,10 +64,10 @@ def test_absent_is_null_not_zero() -> None:
         Record(**{**WHOLE.__dict__, "metrics": {"x": float("nan")}}).to_json()
 
 
-@pytest.mark.parametrize("found", [0, 2, "1", None])
+@pytest.mark.parametrize("found", [0, 1, 3, "2", None])
 def test_other_version_says_what_to_do(found: Any) -> None:
     with pytest.raises(
-        OtherSchema, match=r"here/record\.json has schema version .* reads 1\. Use the version that wrote it"
+        OtherSchema, match=r"here/record\.json has schema version .* reads 2\. Use the version that wrote it"
     ):
         read({"schema_version": found, "layout": "of another time"})
 
@@ -100,12 +95,12 @@ def test_half_a_record() -> None:
 )
 def test_other_fields_or_types_are_no_record(change: dict[str, Any]) -> None:
     with pytest.raises(StoreError, match=re.escape(next(iter(change)))):
-        read({**FIELDS_V1, **change})
+        read({**FIELDS_V2, **change})
 
 
 def test_missing_field_is_no_record() -> None:
     with pytest.raises(StoreError, match="parents"):
-        read({name: value for name, value in FIELDS_V1.items() if name != "parents"})
+        read({name: value for name, value in FIELDS_V2.items() if name != "parents"})
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[]", b"null", b"3", b'"x"', b"{}", b""])

@@ -16,7 +16,7 @@ import pytest
 from pyarrow import fs
 
 from collapse_ray.artifact.fingerprint import fingerprint
-from collapse_ray.artifact.record import OtherSchema, Record, StoreError
+from collapse_ray.artifact.record import ArtifactEnergy, OtherSchema, Record, StoreError
 from collapse_ray.artifact.store import Attempt, Store, document_json
 
 IDENTITY = {"stage": "train", "seed": 0}
@@ -224,11 +224,11 @@ def test_copy_under_another_fingerprint_is_not_taken_for_it(store: Store) -> Non
 def test_other_schema_version_is_refused_and_untouched(store: Store) -> None:
     published(store)
     path = f"{FOLDER}/record.json"
-    newer = rewrite(schema_version=2, layout="new")(store._files.read(path))
+    newer = rewrite(schema_version=3, layout="new")(store._files.read(path))
     store._files.write(path, newer)
     before = paths(store, "")
     for use in (store.find, store.record, store.retire):
-        with pytest.raises(OtherSchema, match="schema version 2"):
+        with pytest.raises(OtherSchema, match="schema version 3"):
             use("model", OF)
     assert paths(store, "") == before
     assert store._files.read(path) == newer
@@ -394,7 +394,7 @@ def test_files_of_a_record_that_cannot_be_read_stay(tmp_path: Path) -> None:
     store = Store.on(fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "store")
     published(store)
     path = f"{FOLDER}/record.json"
-    store._files.write(path, rewrite(schema_version=2)(store._files.read(path)))
+    store._files.write(path, rewrite(schema_version=3)(store._files.read(path)))
     before = paths(store, "")
     assert store.clean_staging(older_than_s=-60) == []
     assert paths(store, "") == before
@@ -526,3 +526,21 @@ def test_relative_and_home_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert Store("store").uri == str(tmp_path / "store")
     assert Store("~/store").uri == str(tmp_path / "home" / "store")
+
+
+def test_energy_lies_beside_the_record_and_survives_what_rewrites_it(store: Store) -> None:
+    of = published(store).fingerprint
+    assert store.energy("model", of) is None
+    store.write_energy("model", of, ArtifactEnergy(2.5, "estimated", unmeasured_s=1.0))
+    store.write_energy("model", of, ArtifactEnergy(3.5, "counter"))
+    store.retire("model", of)
+    assert store.energy("model", of) == ArtifactEnergy(3.5, "counter")
+    found = store.find("model", of, need_files=False)
+    assert found is not None and found.retired
+
+
+def test_energy_that_cannot_be_read_is_named(store: Store) -> None:
+    of = published(store).fingerprint
+    store._files.write(f"artifacts/model/{of}/energy.json", b"{}")
+    with pytest.raises(StoreError, match=r"energy\.json cannot be read"):
+        store.energy("model", of)

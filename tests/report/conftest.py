@@ -81,7 +81,7 @@ class Written:
         seed, identity = fields.pop("seed", 0), {"source": {"kind": "digits"}, "family": {"kind": "vae"}}
         identity |= {"seed": seed, **fields.pop("identity", {})}
         index = {
-            "schema_version": 1,
+            "schema_version": 2,
             "name": name,
             "fingerprint": fingerprint([identity, real]),
             "identity": identity,

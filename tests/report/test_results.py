@@ -11,6 +11,7 @@ from safetensors.numpy import load as load_tensors
 from scipy.stats import multivariate_normal
 
 import collapse_ray
+from collapse_ray.artifact.record import ArtifactEnergy
 from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput
 from collapse_ray.config.payload import Payload
@@ -90,7 +91,8 @@ def test_values_are_those_of_the_models_on_the_held_out_rows(gaussian_store: Sto
 def test_absent_is_null_not_nan_and_energy_is_the_stages(write_store: Callable) -> None:
     written = write_store(Payload("vector", (1,)))
     real = written.samples(np.zeros((3, 1)), content={})
-    model = written.artifact("model", {"m": 1}, metrics={"train_loss": None}, energy_j=3.5)
+    model = written.artifact("model", {"m": 1}, metrics={"train_loss": None})
+    written.store.write_energy("model", model, ArtifactEnergy(3.5, "counter"))
     evaluation = written.artifact("evaluation", {"e": 1}, metrics={"b": 2.0, "a": None})
     entry = {"generation": 1, "model": model, "evaluation": evaluation, "samples": None}
     written.index("x", real, [{**entry, "real_fraction": None, "realised_real_fraction": 1.0}])

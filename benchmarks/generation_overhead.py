@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from collapse_ray.artifact.store import Store
-from collapse_ray.lineage.launch import prepare_all, run_on_ray
+from collapse_ray.lineage.launch import check_all, run_on_ray
 from collapse_ray.lineage.progress import Listener, StageEvent, ignore
 from collapse_ray.lineage.spec import Experiment, LineageSpec
 from collapse_ray.train.cluster import cluster
@@ -52,7 +52,7 @@ def restarted(run: RunConfig, generations: int) -> float:
 
 def _run(run: RunConfig, depth: int, listener: Listener = ignore) -> None:
     lineage = LineageSpec.model_validate_json(json.dumps({**SPEC, "depth": depth}))
-    run_on_ray(prepare_all([Experiment("overhead", (lineage,), run)], Store(run.store)), run, listener)
+    run_on_ray(check_all([Experiment("overhead", (lineage,), run)], Store(run.store)), run, listener)
 
 
 def main() -> None:

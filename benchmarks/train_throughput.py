@@ -24,7 +24,8 @@ from collapse_ray.config.payload import Payload
 from collapse_ray.data.order import Order
 from collapse_ray.data.reader import Batch, Pool, plain_stream
 from collapse_ray.data.stream import ray_stream
-from collapse_ray.lineage.prepare import prepare
+from collapse_ray.energy.marks import NoMarks
+from collapse_ray.lineage.prepare import open_real, publish_real
 from collapse_ray.lineage.spec import LineageSpec
 from collapse_ray.model.family import Generator
 from collapse_ray.train.checkpoints import StageCheckpoints
@@ -90,7 +91,7 @@ def measure(name: str, case: Case, run: RunConfig, repeats: int) -> None:
     spec = {"source": case.source, "family": case.family, "regime": "replace", "depth": 1, "train": train}
     lineage = LineageSpec.model_validate(spec)
     store = Store(run.store)
-    samples = prepare(lineage, store).train
+    samples = publish_real(lineage, open_real(lineage), store, NoMarks()).train
     plan = lineage.regime.plan(seed=0, generation=1, num_real=samples.num_samples)
     pool = Pool(plan, {0: samples.fingerprint}, {0: samples.layout}, samples.payload)
     order = Order.of(plan, seed=0, generation=1, batch_size=case.batch_size, num_steps=case.num_steps)

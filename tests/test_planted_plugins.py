@@ -214,13 +214,13 @@ SCRIPT = dedent(
 
     from collapse_ray.artifact.store import Store
     from collapse_ray.cli.main import app
-    from collapse_ray.lineage.launch import prepare_all, run_plain
+    from collapse_ray.lineage.launch import check_all, run_plain
     from collapse_ray.lineage.spec import load_experiment
 
     for what in ("families", "sources", "metrics", "regimes"):
         print(CliRunner().invoke(app, ["list", what]).stdout)
     experiment = load_experiment(Path("planted.yaml"), [])
-    (progress,) = run_plain(prepare_all([experiment], Store(experiment.run.store)), experiment.run)
+    (progress,) = run_plain(check_all([experiment], Store(experiment.run.store)), experiment.run)
     print(progress.verdict, [model.realised["realised_real_fraction"] for model in progress.models])
     print(all(record.metrics["mean_shift"] > 0 for record in progress.evaluations))
     """

@@ -59,6 +59,16 @@ def lineage_fingerprint(lineage: LineageSpec, prepared: Prepared) -> str:
     return fingerprint({"lineage": lineage.identity(), "train_samples": prepared.train.fingerprint})
 
 
+def lineage_id(name: str, of: str) -> str:
+    """What results and the ledger call the lineage with this fingerprint."""
+    return f"{name}-{of[:8]}"
+
+
+def id_of(index: dict[str, Any]) -> str:
+    """The same, of an index."""
+    return lineage_id(index["name"], index["fingerprint"])
+
+
 def read_indices(store: Store) -> list[dict[str, Any]]:
     """All indices of a store, in the order of their names."""
     contents = [store.read_document(path) for path in store.list_documents(FOLDER) if path.endswith(".json")]

@@ -1,18 +1,21 @@
 """Run lineages: prepare the real data in the driver, then one resident group for all of them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from collapse_ray.artifact.record import StoreError
 from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput
 from collapse_ray.data.audit import PlanMismatch
 from collapse_ray.data.reader import plain_stream
-from collapse_ray.lineage.loop import Progress, Stages, run_lineage
-from collapse_ray.lineage.prepare import Prepared, prepare
+from collapse_ray.energy.marks import Marker, NoMarks, Work
+from collapse_ray.lineage.index import lineage_fingerprint, lineage_id
+from collapse_ray.lineage.loop import Progress, run_lineage
+from collapse_ray.lineage.prepare import Opened, Prepared, open_real, publish_real
 from collapse_ray.lineage.progress import Listener, ignore
 from collapse_ray.lineage.spec import Experiment, LineageSpec
 from collapse_ray.train.deepspeed_config import deepspeed_config
@@ -21,25 +24,70 @@ from collapse_ray.train.group import Group, SoloGroup
 from collapse_ray.train.machine import check_training
 from collapse_ray.train.spec import TrainSpec
 
+if TYPE_CHECKING:
+    from collapse_ray.lineage.stages import OpenStream
+
 FINAL = (InvalidInput, StoreError, PlanMismatch)
 """Errors that would come again: no worker group is restarted for them."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One lineage that is ready to run."""
+    """One lineage that can run: its real data is found and checked."""
+
+    name: str
+    lineage: LineageSpec
+    opened: Opened
+
+    def ready(self, store: Store, marker: Marker) -> "Ready":
+        """The task with its real data published."""
+        return Ready(self.name, self.lineage, publish_real(self.lineage, self.opened, store, marker))
+
+
+@dataclass(frozen=True)
+class Ready:
+    """One lineage whose real data is in the store."""
 
     name: str
     lineage: LineageSpec
     prepared: Prepared
 
-    def absolute(self) -> "Task":
-        """The same task in any working directory: the real data is prepared, the family may read a checkpoint."""
+    @property
+    def id(self) -> str:
+        """What results and the ledger call it."""
+        return lineage_id(self.name, lineage_fingerprint(self.lineage, self.prepared))
+
+    def absolute(self) -> "Ready":
+        """The same lineage in any working directory: the family may read a checkpoint."""
         return replace(self, lineage=self.lineage.model_copy(update={"family": self.lineage.family.absolute()}))
 
 
-def prepare_all(experiments: Sequence[Experiment], store: Store) -> list[Task]:
-    """Checks every lineage and publishes its real data, before any worker is started.
+class Marks(Protocol):
+    """Where the driver and the workers get their markers from; picklable."""
+
+    def of_driver(self) -> Marker: ...
+
+    def of_worker(self, group: Group) -> Marker: ...
+
+
+class Unmetered:
+    """Nobody meters."""
+
+    def of_driver(self) -> Marker:
+        return NoMarks()
+
+    def of_worker(self, group: Group) -> Marker:
+        return NoMarks()
+
+
+Metering = Callable[[], AbstractContextManager[Marks]]
+"""Entered while Ray is up: starts what meters the lineages, and ends it with the last one."""
+
+UNMETERED: Metering = partial(nullcontext, Unmetered())
+
+
+def check_all(experiments: Sequence[Experiment], store: Store) -> list[Task]:
+    """Checks every lineage and its real data, before anything is started or computed.
 
     Raises:
         InvalidInput: a lineage cannot run as given.
@@ -52,7 +100,7 @@ def prepare_all(experiments: Sequence[Experiment], store: Store) -> list[Task]:
         for lineage in experiment.lineages:
             if lineage.train is not None:
                 _check_training(lineage.train, experiment.run)
-            tasks.append(Task(experiment.name, lineage, prepare(lineage, store)))
+            tasks.append(Task(experiment.name, lineage, open_real(lineage)))
     return tasks
 
 
@@ -62,8 +110,10 @@ def _check_training(train: TrainSpec, run: RunConfig) -> None:
         check_training(train, run, configuration)
 
 
-def run_on_ray(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore) -> None:
-    """Runs lineages one after the other in one resident Ray Train group.
+def run_on_ray(
+    tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore, metering: Metering = UNMETERED
+) -> None:
+    """Publishes the real data, then runs lineages one after the other in one resident Ray Train group.
 
     Raises:
         InvalidInput: the cluster cannot hold the workers.
@@ -73,32 +123,39 @@ def run_on_ray(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignor
     from collapse_ray.train.worker import run_resident
 
     run = run.absolute()
-    with cluster(run):
-        body = partial(_on_rank, [task.absolute() for task in tasks], run)
-        run_resident(body, run, tasks[0].name, listener, FINAL)
+    with cluster(run), metering() as marks:
+        marker = marks.of_driver()
+        ready = [task.ready(Store(run.store), marker).absolute() for task in tasks]
+        with marker.working(Work("overhead", stage="driver")):
+            run_resident(partial(_on_rank, ready, run, marks), run, tasks[0].name, listener, FINAL)
 
 
-def run_plain(tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore) -> list[Progress]:
+def run_plain(
+    tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore, marks: Marks = Unmetered()
+) -> list[Progress]:
     """The same lineages in this process, without Ray, on the CPU."""
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     group = SoloGroup()
-    return [
-        run_lineage(task.lineage, task.prepared, _stages(task, run, group, plain_stream, listener)) for task in tasks
-    ]
+    ready = [task.ready(Store(run.store), marks.of_driver()) for task in tasks]
+    marker = marks.of_worker(group)
+    return [_run(task, run, group, plain_stream, listener, marker) for task in ready]
 
 
-def _on_rank(tasks: list[Task], run: RunConfig, group: Group, post: Any) -> None:
+def _on_rank(tasks: list[Ready], run: RunConfig, marks: Marks, group: Group, post: Any) -> None:
     # Imported here: DeepSpeed reads its environment when it is imported, and the driver needs none of it.
     from collapse_ray.data.stream import ray_stream
 
+    marker = marks.of_worker(group)
     for task in tasks:
-        run_lineage(task.lineage, task.prepared, _stages(task, run, group, ray_stream, post))
+        _run(task, run, group, ray_stream, post, marker)
 
 
-def _stages(task: Task, run: RunConfig, group: Group, open_stream: Any, listener: Listener) -> Stages:
+def _run(
+    task: Ready, run: RunConfig, group: Group, open_stream: "OpenStream", listener: Listener, marker: Marker
+) -> Progress:
     from collapse_ray.lineage.stages import PublishedStages
 
-    return PublishedStages(
+    stages = PublishedStages(
         name=task.name,
         lineage=task.lineage,
         prepared=task.prepared,
@@ -107,4 +164,7 @@ def _stages(task: Task, run: RunConfig, group: Group, open_stream: Any, listener
         group=group,
         open_stream=open_stream,
         listener=listener,
+        marker=marker,
     )
+    with marker.working(Work("overhead", lineage=task.id, stage="orchestration")):
+        return run_lineage(task.lineage, task.prepared, stages)

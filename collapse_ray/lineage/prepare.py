@@ -1,11 +1,12 @@
 """Generation 0: open the real data, check that the lineage can run on it, and publish it as samples.
 
-Done once in the driver, before any worker or GPU is held.
+Done once in the driver: opened and checked before anything is started, published before any worker or GPU is held.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from collapse_ray.config.payload import Payload
 from collapse_ray.data.sample_set import SampleSet
 from collapse_ray.data.shards import encode_shard, shard_layout
 from collapse_ray.data.source import RealData, Rows
+from collapse_ray.energy.marks import Marker, Work
 from collapse_ray.evaluate.summaries import Evaluation
 from collapse_ray.lineage import identity
 from collapse_ray.lineage.spec import LineageSpec
@@ -37,8 +39,17 @@ class Prepared:
         return self.train.payload
 
 
-def prepare(lineage: LineageSpec, store: Store) -> Prepared:
-    """Publishes the real data, or finds it published.
+@dataclass(frozen=True)
+class Opened:
+    """The real data of a lineage, found and checked; its rows are read when they are published."""
+
+    data: RealData
+    train_ids: np.ndarray
+    holdout_ids: np.ndarray
+
+
+def open_real(lineage: LineageSpec) -> Opened:
+    """Opens the real data, and checks that the lineage can run on it.
 
     Raises:
         InvalidInput: the data, the family, the metrics, the regime and the training budget do not fit together.
@@ -46,8 +57,12 @@ def prepare(lineage: LineageSpec, store: Store) -> Prepared:
     data = lineage.source.open(lineage.seed)
     train_ids, holdout_ids = _split(data, lineage.holdout_fraction)
     _check(lineage, data.payload, len(train_ids))
-    train = _publish(lineage, store, data, data.rows, train_ids, "train")
-    holdout = _publish(lineage, store, data, data.holdout or data.rows, holdout_ids, "holdout")
+    return Opened(data, train_ids, holdout_ids)
+
+
+def publish_real(lineage: LineageSpec, opened: Opened, store: Store, marker: Marker) -> Prepared:
+    """Publishes the real data, or finds it published."""
+    train, holdout = (_publish(lineage, opened, part, store, marker) for part in ("train", "holdout"))
     return Prepared(train, holdout)
 
 
@@ -81,14 +96,20 @@ def _check(lineage: LineageSpec, payload: Payload, num_real: int) -> None:
             raise InvalidInput(f"train: generation {generation}: {error}") from error
 
 
-def _publish(
-    lineage: LineageSpec, store: Store, data: RealData, rows: Rows, sample_ids: np.ndarray, part: str
-) -> SampleSet:
-    of = identity.ingest(lineage, data.content, part=part)
+def _publish(lineage: LineageSpec, opened: Opened, part: str, store: Store, marker: Marker) -> SampleSet:
+    of = identity.ingest(lineage, opened.data.content, part=part)
     key = fingerprint(of)
     found = store.find("samples", key)
     if found is not None:
         return SampleSet.of(found)
+    with marker.working(Work("stage", generation=0, stage="ingest", artifact=key)):
+        return _ingest(opened, part, of, key, store)
+
+
+def _ingest(opened: Opened, part: str, of: dict[str, Any], key: str, store: Store) -> SampleSet:
+    data = opened.data
+    rows = data.rows if part == "train" or data.holdout is None else data.holdout
+    sample_ids = opened.train_ids if part == "train" else opened.holdout_ids
     begin = time.monotonic()
     layout = shard_layout(len(sample_ids), INGEST_BLOCK)
     samples = SampleSet(key, layout, data.payload)

@@ -12,6 +12,8 @@ class StageEvent:
     seed: int
     generation: int
     stage: str
+    artifact: str | None = None
+    """Fingerprint of what the stage makes; None in news of its steps."""
     reused: bool = False
     done: int = 0
     total: int | None = None

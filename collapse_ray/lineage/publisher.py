@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Protocol
 
@@ -18,16 +19,23 @@ Body = Callable[[Attempt], dict[str, Any]]
 class Tell(Protocol):
     """Says what becomes of a stage."""
 
-    def __call__(self, generation: int, stage: str, *, reused: bool = False) -> None: ...
+    def __call__(self, generation: int, stage: str, *, artifact: str, reused: bool = False) -> None: ...
+
+
+class MarkStage(Protocol):
+    """Marks a block as work on a stage, for the energy ledger."""
+
+    def __call__(self, generation: int, stage: str, artifact: str) -> AbstractContextManager[None]: ...
 
 
 class Publisher:
     """Every method is called by all ranks alike; rank 0 looks up and publishes, and the others hear of it."""
 
-    def __init__(self, store: Store, group: Group, tell: Tell) -> None:
+    def __init__(self, store: Store, group: Group, tell: Tell, mark: MarkStage) -> None:
         self._store = store
         self._group = group
         self._tell = tell
+        self._mark = mark
         self._restore: dict[tuple[Kind, int], Callable[[], Record]] = {}
 
     def record(
@@ -67,11 +75,12 @@ class Publisher:
         found, attempt = self._group.broadcast(self._find_or_begin(kind, key, need_files) if lead else (None, None))
         if found is not None:
             if not need_files:
-                self._tell(generation, stage, reused=True)
+                self._tell(generation, stage, artifact=key, reused=True)
             return found
         assert attempt is not None
-        self._tell(generation, stage)
-        published = self._group.broadcast(self._compute(attempt, of, parents, body))
+        self._tell(generation, stage, artifact=key)
+        with self._mark(generation, stage, key):
+            published = self._group.broadcast(self._compute(attempt, of, parents, body))
         assert published is not None
         return published
 

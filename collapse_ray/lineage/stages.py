@@ -1,6 +1,7 @@
 """The stages of a lineage as artifacts, run by all ranks together."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -16,10 +17,11 @@ from collapse_ray.data.reader import Batch, Pool
 from collapse_ray.data.regime import PoolPlan
 from collapse_ray.data.sample_set import SampleSet
 from collapse_ray.data.shards import encode_shard, shard_layout
+from collapse_ray.energy.marks import AccountKind, Marker, Work
 from collapse_ray.evaluate.stage import evaluate_share
 from collapse_ray.generate.stage import sample_rows, write_samples
 from collapse_ray.lineage import identity
-from collapse_ray.lineage.index import write_index
+from collapse_ray.lineage.index import lineage_fingerprint, lineage_id, write_index
 from collapse_ray.lineage.loop import Progress
 from collapse_ray.lineage.prepare import Prepared
 from collapse_ray.lineage.preview import NUM_PREVIEW, PREVIEW
@@ -52,6 +54,7 @@ class PublishedStages:
         group: Group,
         open_stream: OpenStream,
         listener: Listener,
+        marker: Marker,
     ) -> None:
         self._name = name
         self._lineage = lineage
@@ -61,7 +64,9 @@ class PublishedStages:
         self._group = group
         self._open_stream = open_stream
         self._listener = listener
-        self._publisher = Publisher(store, group, self._tell)
+        self._marker = marker
+        self._id = lineage_id(name, lineage_fingerprint(lineage, prepared))
+        self._publisher = Publisher(store, group, self._tell, self._mark)
 
     # The three stages ------------------------------------------------------------------------
 
@@ -152,7 +157,8 @@ class PublishedStages:
         # The form of a checkpoint's files, and how they continue, depend on all that DeepSpeed is told.
         configuration = fingerprint(deepspeed_config(lineage.train, run, group.world_size))
         execution_key = f"w{group.world_size}-{configuration[:8]}"
-        checkpoints = StageCheckpoints(self._store, attempt.fingerprint, execution_key, group)
+        saving = partial(self._mark, generation, "checkpoint", attempt.fingerprint, kind="overhead")
+        checkpoints = StageCheckpoints(self._store, attempt.fingerprint, execution_key, group, saving)
 
         def on_step(step: int, loss: float) -> None:
             self._tell(generation, "train", done=step, total=order.num_steps, loss=loss)
@@ -230,6 +236,12 @@ class PublishedStages:
 
     def _tell(self, generation: int, stage: str, **what: Any) -> None:
         self._listener(StageEvent(self._name, self._lineage.seed, generation, stage, **what))
+
+    def _mark(
+        self, generation: int, stage: str, artifact: str, kind: AccountKind = "stage"
+    ) -> AbstractContextManager[None]:
+        work = Work(kind, lineage=self._id, generation=generation, stage=stage, artifact=artifact)
+        return self._marker.working(work)
 
     def _preview(
         self, generation: int, producer: str, sample: Callable[[int, int], np.ndarray], attempt: Attempt

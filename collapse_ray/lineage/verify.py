@@ -15,7 +15,7 @@ from collapse_ray.data.regime import RegimeSpec
 from collapse_ray.data.source import SourceSpec
 from collapse_ray.evaluate.metric import MetricSpec
 from collapse_ray.evaluate.spec import EvaluateSpec
-from collapse_ray.lineage.launch import prepare_all, run_plain
+from collapse_ray.lineage.launch import check_all, run_plain
 from collapse_ray.lineage.oracles import ORACLES, SAMPLES_PER_GENERATION, Oracle
 from collapse_ray.lineage.spec import Experiment, LineageSpec
 from collapse_ray.model.family import WEIGHTS, FamilySpec
@@ -95,7 +95,7 @@ def compare(oracle: Oracle, lineage: LineageSpec, folder: str) -> list[Check]:
     """Runs a lineage in the store `folder`, or finds it there, and checks all quantities of the oracle on it."""
     run = RunConfig(store=folder)
     store = Store(folder)
-    (progress,) = run_plain(prepare_all([Experiment(oracle.id, (lineage,), run)], store), run)
+    (progress,) = run_plain(check_all([Experiment(oracle.id, (lineage,), run)], store), run)
     return [check for generation in GENERATIONS for check in _checks(oracle, store, progress.models, generation)]
 
 

@@ -9,7 +9,8 @@ from collapse_ray.artifact.fingerprint import fingerprint
 from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput, did_you_mean
 from collapse_ray.config.payload import Payload
-from collapse_ray.report.results import indices, lineage_id
+from collapse_ray.lineage.index import id_of
+from collapse_ray.report.results import indices
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Arm:
     @property
     def lineages(self) -> list[str]:
         """The lineages as the results name them."""
-        return [lineage_id(index) for index in self.indices]
+        return [id_of(index) for index in self.indices]
 
     @property
     def source(self) -> dict[str, Any]:
@@ -41,9 +42,7 @@ class Arm:
     @property
     def diverged(self) -> dict[str, int]:
         """The lineages that diverged, and the generation in which each did."""
-        return {
-            lineage_id(index): len(index["generations"]) for index in self.indices if index["verdict"] == "diverged"
-        }
+        return {id_of(index): len(index["generations"]) for index in self.indices if index["verdict"] == "diverged"}
 
 
 def read_arms(store: Store, names: Collection[str] | None = None) -> list[Arm]:
@@ -89,5 +88,5 @@ def _key(store: Store, index: dict[str, Any]) -> str:
 def _arm(store: Store, group: list[dict[str, Any]], *, unique: bool) -> Arm:
     group = sorted(group, key=lambda index: index["seed"])
     payload = store.record("samples", group[0]["train_samples"]).realised["payload"]
-    label = group[0]["name"] if unique else lineage_id(group[0])
+    label = group[0]["name"] if unique else id_of(group[0])
     return Arm(label, tuple(group), Payload.from_json(payload))

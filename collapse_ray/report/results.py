@@ -10,7 +10,7 @@ import pyarrow as pa
 from collapse_ray.artifact.record import ArtifactEnergy, Kind, Record
 from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput
-from collapse_ray.lineage.index import FOLDER, read_indices
+from collapse_ray.lineage.index import FOLDER, id_of, read_indices
 
 RESULTS = "results.parquet"
 
@@ -95,15 +95,10 @@ def indices(store: Store) -> list[dict[str, Any]]:
     return found
 
 
-def lineage_id(index: dict[str, Any]) -> str:
-    """What the column `lineage` calls a lineage."""
-    return f"{index['name']}-{index['fingerprint'][:8]}"
-
-
 def _rows(store: Store) -> Iterator[dict[str, Any]]:
     read = cache(partial(_read, store))  # lineages share artifacts
     for index in indices(store):
-        lineage = {"lineage": lineage_id(index), "regime": index["regime"], "seed": index["seed"]}
+        lineage = {"lineage": id_of(index), "regime": index["regime"], "seed": index["seed"]}
         for generation in index["generations"]:
             place = {name: generation[name] for name in ("generation", "real_fraction", "realised_real_fraction")}
             for stage, entry, kind in STAGES:

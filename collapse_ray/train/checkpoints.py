@@ -3,8 +3,8 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -34,7 +34,14 @@ class StageCheckpoints:
     written by rank 0 after all copies. Optimiser shards fit one world size only, so that is part of the key.
     """
 
-    def __init__(self, store: Store, stage: str, execution_key: str, group: Group) -> None:
+    def __init__(
+        self,
+        store: Store,
+        stage: str,
+        execution_key: str,
+        group: Group,
+        saving: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         """Checkpoints of a stage.
 
         Args:
@@ -42,15 +49,21 @@ class StageCheckpoints:
             stage: fingerprint of the artifact that the stage will publish.
             execution_key: whatever decides the files' form (world size, ZeRO stage).
             group: the ranks.
+            saving: entered while a checkpoint is written, to tell its cost apart.
         """
         self._store = store
         self._group = group
         self._root = checkpoints_of(stage)
         self._commit = f"{self._root}/{execution_key}.json"
         self._key = execution_key
+        self._saving = saving
 
     def save(self, target: Saveable, step: int) -> None:
         """Writes a checkpoint and drops the one before it."""
+        with self._saving():
+            self._save(target, step)
+
+    def _save(self, target: Saveable, step: int) -> None:
         previous = self._committed()
         folder = f"{self._root}/{self._key}-{step}"
         with self._local() as local:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from collapse_ray.cli.main import main
-from collapse_ray.lineage.launch import Task, run_plain
-from collapse_ray.lineage.progress import Listener
+from collapse_ray.lineage.launch import Metering, Task, run_plain
+from collapse_ray.lineage.progress import Listener, StageEvent
 from collapse_ray.train.execution import RunConfig
 
 
@@ -23,7 +23,7 @@ class Outcome:
 
 @dataclass
 class Command:
-    """Runs `collapse ARGUMENTS`; `started` counts the runs that passed every check."""
+    """Runs `collapse ARGUMENTS`; `started` counts the runs in which a stage began."""
 
     capture: pytest.CaptureFixture[str]
     patch: pytest.MonkeyPatch
@@ -38,6 +38,15 @@ class Command:
         printed = self.capture.readouterr()
         return Outcome(left.value.code, printed.out, printed.err)
 
-    def run_on_ray(self, tasks: Sequence[Task], run: RunConfig, listener: Listener) -> None:
-        self.started += 1
-        run_plain(tasks, run, listener)
+    def run_on_ray(
+        self, tasks: Sequence[Task], run: RunConfig, listener: Listener, metering: Metering | None = None
+    ) -> None:
+        began = False
+
+        def listen(event: StageEvent) -> None:
+            nonlocal began
+            self.started += not began
+            began = True
+            listener(event)
+
+        run_plain(tasks, run, listen)

@@ -170,7 +170,7 @@ def test_a_record_of_another_schema_is_left_alone(here: Path, collapse: Command)
     before = {path: path.read_bytes() for path in (here / "store" / "artifacts").rglob("*") if path.is_file()}
     outcome = collapse("run", "g.yaml")
     assert outcome.code == 2
-    assert "has schema version 99; this version of collapse-ray reads 1" in outcome.err
+    assert "has schema version 99; this version of collapse-ray reads 2" in outcome.err
     assert "Use the version that wrote it, or another store" in outcome.err
     assert {path: path.read_bytes() for path in (here / "store" / "artifacts").rglob("*") if path.is_file()} == before
 

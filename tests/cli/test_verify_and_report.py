@@ -12,7 +12,7 @@ from collapse_ray.config.errors import InvalidInput
 from collapse_ray.data.regime import RegimeSpec
 from collapse_ray.data.source import SourceSpec
 from collapse_ray.lineage import verify as verify_module
-from collapse_ray.lineage.launch import prepare_all, run_plain
+from collapse_ray.lineage.launch import check_all, run_plain
 from collapse_ray.lineage.spec import Experiment, LineageSpec
 from collapse_ray.lineage.verify import Check
 from collapse_ray.model.family import FamilySpec
@@ -71,7 +71,7 @@ def lineages(store: Path, name: str, num_samples: int) -> None:
         depth=2,
     )
     run = RunConfig(store=str(store))
-    run_plain(prepare_all([Experiment(name, (lineage,), run)], Store(run.store)), run)
+    run_plain(check_all([Experiment(name, (lineage,), run)], Store(run.store)), run)
 
 
 def test_report_writes_beside_the_store(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from stores import SPEC, metrics, records, shards
 
 from collapse_ray.artifact.store import Store
-from collapse_ray.lineage.launch import prepare_all, run_on_ray
+from collapse_ray.lineage.launch import check_all, run_on_ray
 from collapse_ray.lineage.progress import StageEvent
 from collapse_ray.lineage.spec import Experiment, LineageSpec, load_experiment
 from collapse_ray.train.execution import RunConfig
@@ -24,7 +24,7 @@ def run(
     lineage: LineageSpec, store: Path, listener: Callable[[StageEvent], None] = lambda event: None, **settings: object
 ) -> None:
     execution = RunConfig.model_validate({"store": str(store), "cpus_per_worker": 0.5, "window_steps": 10, **settings})
-    tasks = prepare_all([Experiment("digits", (lineage,), execution)], Store(str(store)))
+    tasks = check_all([Experiment("digits", (lineage,), execution)], Store(str(store)))
     run_on_ray(tasks, execution, listener)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from collapse_ray.artifact.record import Record
 from collapse_ray.artifact.store import Store
 from collapse_ray.config.load import validate
-from collapse_ray.lineage.launch import prepare_all, run_plain
+from collapse_ray.lineage.launch import check_all, run_plain
 from collapse_ray.lineage.loop import Progress
 from collapse_ray.lineage.progress import StageEvent
 from collapse_ray.lineage.spec import Experiment, LineageSpec
@@ -50,7 +50,7 @@ def run(store: Path, lineage: LineageSpec, **settings: Any) -> Ran:
     """Runs a lineage without Ray."""
     execution = RunConfig(store=str(store), **settings)
     events: list[StageEvent] = []
-    tasks = prepare_all([Experiment("test", (lineage,), execution)], Store(execution.store))
+    tasks = check_all([Experiment("test", (lineage,), execution)], Store(execution.store))
     (progress,) = run_plain(tasks, execution, events.append)
     return Ran(progress, events)
 

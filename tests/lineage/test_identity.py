@@ -17,6 +17,7 @@ from collapse_ray.data.regime import RegimeSpec
 from collapse_ray.data.sample_set import SampleSet
 from collapse_ray.data.shards import shard_layout
 from collapse_ray.data.source import SourceSpec
+from collapse_ray.energy.marks import NoMarks
 from collapse_ray.evaluate.metric import MetricSpec
 from collapse_ray.lineage import identity, stages
 from collapse_ray.lineage.loop import run_lineage
@@ -58,7 +59,7 @@ def identities_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Identities
 
     def collect(lineage: LineageSpec, run: RunConfig | None = None) -> list[dict[str, Any]]:
         listed = Listed()
-        monkeypatch.setattr(stages, "Publisher", lambda store, group, tell: listed)
+        monkeypatch.setattr(stages, "Publisher", lambda store, group, tell, mark: listed)
         listed.identities = [identity.ingest(lineage, {}, part=part) for part in ("train", "holdout")]
         train, holdout = map(fingerprint, listed.identities)
         prepared = Prepared(samples(train, NUM_REAL), samples(holdout, 10))
@@ -71,6 +72,7 @@ def identities_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Identities
             group=SoloGroup(),
             open_stream=plain_stream,
             listener=ignore,
+            marker=NoMarks(),
         )
         run_lineage(lineage, prepared, published)
         return listed.identities

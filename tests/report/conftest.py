@@ -15,7 +15,7 @@ from collapse_ray.data.regime import RegimeSpec
 from collapse_ray.data.sample_set import SampleSet
 from collapse_ray.data.shards import encode_shard, shard_layout
 from collapse_ray.data.source import SourceSpec
-from collapse_ray.lineage.launch import prepare_all, run_plain
+from collapse_ray.lineage.launch import check_all, run_plain
 from collapse_ray.lineage.spec import Experiment, LineageSpec
 from collapse_ray.model.family import FamilySpec
 from collapse_ray.train.execution import RunConfig
@@ -40,7 +40,7 @@ def gaussian_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(run.store)
     half = tuple(gaussian({"kind": "mix", "real_fraction": 0.5}, seed) for seed in range(3))
     alone = (gaussian({"kind": "replace"}, 0),)
-    run_plain(prepare_all([Experiment("half", half, run), Experiment("replace", alone, run)], store), run)
+    run_plain(check_all([Experiment("half", half, run), Experiment("replace", alone, run)], store), run)
     return store
 
 

@@ -13,7 +13,8 @@ from stage_runs import Digits
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.data.reader import Pool
-from collapse_ray.lineage.prepare import prepare
+from collapse_ray.energy.marks import NoMarks
+from collapse_ray.lineage.prepare import open_real, publish_real
 from collapse_ray.lineage.spec import LineageSpec
 
 
@@ -32,7 +33,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
     lineage = LineageSpec.model_validate(
         {"source": "digits", "family": "vae", "regime": "replace", "depth": 1, "train": {"steps": 1}}
     )
-    real = prepare(lineage, store).train
+    real = publish_real(lineage, open_real(lineage), store, NoMarks()).train
     plan = lineage.regime.plan(seed=0, generation=1, num_real=real.num_samples)
     return Digits(Pool(plan, {0: real.fingerprint}, {0: real.layout}, real.payload), store)
 

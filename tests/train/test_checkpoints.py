@@ -139,7 +139,7 @@ def test_there_is_none_at_first(store: Store) -> None:
 LINEAGE = """
 import os, signal, sys
 from collapse_ray.artifact.store import Store
-from collapse_ray.lineage.launch import prepare_all, run_plain
+from collapse_ray.lineage.launch import check_all, run_plain
 from collapse_ray.lineage.spec import Experiment, LineageSpec
 from collapse_ray.train.execution import RunConfig
 
@@ -156,7 +156,7 @@ def listener(event):
     if event.stage == "train" and event.done:
         print(event.done)
 
-(progress,) = run_plain(prepare_all([Experiment("killed", (lineage,), run)], Store(store)), run, listener)
+(progress,) = run_plain(check_all([Experiment("killed", (lineage,), run)], Store(store)), run, listener)
 print(progress.models[0].files[0].sha256)
 """
 

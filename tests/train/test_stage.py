@@ -16,7 +16,7 @@ from collapse_ray.data.audit import PlanMismatch
 from collapse_ray.data.reader import Batch, plain_stream
 from collapse_ray.data.regime import Part, PoolPlan
 from collapse_ray.lineage.index import read_indices
-from collapse_ray.lineage.launch import prepare_all, run_plain
+from collapse_ray.lineage.launch import check_all, run_plain
 from collapse_ray.lineage.progress import StageEvent
 from collapse_ray.lineage.spec import Experiment, LineageSpec
 from collapse_ray.model.families.gaussian import Spec as GaussianSpec
@@ -96,7 +96,7 @@ def test_a_diverged_lineage_ends_and_is_not_trained_again(tmp_path: Path) -> Non
     lives = []
     for _ in range(2):
         events = list[StageEvent]()
-        (progress,) = run_plain(prepare_all([Experiment("lost", (lineage,), run)], store), run, events.append)
+        (progress,) = run_plain(check_all([Experiment("lost", (lineage,), run)], store), run, events.append)
         assert (progress.verdict, progress.generation, progress.evaluations) == ("diverged", 1, [])
         assert (progress.models[0].outcome, progress.models[0].files) == ("diverged", ())
         lives.append([(event.stage, event.reused) for event in events])

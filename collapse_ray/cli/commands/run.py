@@ -69,7 +69,7 @@ def _run(experiments: "list[Experiment]") -> None:
     from collapse_ray.artifact.store import Store
     from collapse_ray.cli.display import Display
     from collapse_ray.lineage.index import drift_from_stored
-    from collapse_ray.lineage.launch import prepare_all, run_on_ray
+    from collapse_ray.lineage.launch import check_all, run_on_ray
     from collapse_ray.report.arms import read_arms
     from collapse_ray.report.results import write_results
     from collapse_ray.report.table import lineage_table
@@ -81,7 +81,7 @@ def _run(experiments: "list[Experiment]") -> None:
         check_machine(execution)  # asked again by those who start Ray; reading the data may take long
     with Display() as display:
         display.say("reading and checking the real data")
-        tasks = prepare_all(experiments, store)
+        tasks = check_all(experiments, store)
         for task in tasks:
             for line in drift_from_stored(store, task.name, task.lineage):
                 display.say(f"{task.name} seed {task.lineage.seed} differs from the stored lineage: {line}")

@@ -83,7 +83,8 @@ class Unmetered:
 Metering = Callable[[], AbstractContextManager[Marks]]
 """Entered while Ray is up: starts what meters the lineages, and ends it with the last one."""
 
-UNMETERED: Metering = partial(nullcontext, Unmetered())
+NOBODY = Unmetered()
+UNMETERED: Metering = partial(nullcontext, NOBODY)
 
 
 def check_all(experiments: Sequence[Experiment], store: Store) -> list[Task]:
@@ -131,7 +132,7 @@ def run_on_ray(
 
 
 def run_plain(
-    tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore, marks: Marks = Unmetered()
+    tasks: Sequence[Task], run: RunConfig, listener: Listener = ignore, marks: Marks = NOBODY
 ) -> list[Progress]:
     """The same lineages in this process, without Ray, on the CPU."""
     os.environ.setdefault("DS_ACCELERATOR", "cpu")

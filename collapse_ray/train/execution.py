@@ -7,8 +7,21 @@ from pydantic import Field, field_validator
 from collapse_ray.config.spec import Spec
 
 
+class MeterConfig(Spec):
+    """How the nodes' energy is metered while lineages run."""
+
+    enabled: bool = True
+    """Meter every node of the cluster, and keep the ledger of the store."""
+    interval_s: float = Field(default=1.0, ge=0.1, le=30)
+    """Seconds between reads of a device; stages are read at their ends as well."""
+    estimate: bool = True
+    """Where no CPU sensor can be read, estimate CPUs from their utilisation, labelled so; false: unmeasured."""
+    tdp_w: float | None = Field(default=None, gt=0)
+    """Thermal design power of all CPUs of a node for the estimate; null: 4 W per logical core."""
+
+
 class RunConfig(Spec):
-    """Execution settings: store, workers, devices, memory savers, retries, retention."""
+    """Execution settings: store, workers, devices, memory savers, retries, retention, metering."""
 
     located: ClassVar[frozenset[str]] = frozenset({"store", "deepspeed"})
 
@@ -38,6 +51,8 @@ class RunConfig(Spec):
     """Restarts of the worker group after a failure before the command gives up."""
     keep: str = "all"
     """Retention of weights and synthetic shards: `all`, `last:K` generations, or `records` (none)."""
+    meter: MeterConfig = MeterConfig()
+    """The energy ledger."""
     window_steps: int = Field(default=50, gt=0)
     """Steps between checks of the counted rows against the plan, and of the loss for non-finite values."""
 

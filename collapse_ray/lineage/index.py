@@ -48,6 +48,7 @@ def index_of(name: str, lineage: LineageSpec, prepared: Prepared, progress: Prog
         "seed": lineage.seed,
         "depth": lineage.depth,
         "verdict": progress.verdict,
+        "stopped_by": progress.stopped_by,
         "train_samples": prepared.train.fingerprint,
         "holdout_samples": prepared.holdout.fingerprint,
         "generations": generations,

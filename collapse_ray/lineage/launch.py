@@ -14,7 +14,7 @@ from collapse_ray.data.audit import PlanMismatch
 from collapse_ray.data.reader import plain_stream
 from collapse_ray.energy.marks import Marker, NoMarks, Work
 from collapse_ray.lineage.index import lineage_fingerprint, lineage_id
-from collapse_ray.lineage.loop import Progress, run_lineage
+from collapse_ray.lineage.loop import Decide, Progress, go_on, run_lineage
 from collapse_ray.lineage.prepare import Opened, Prepared, open_real, publish_real
 from collapse_ray.lineage.progress import Listener, ignore
 from collapse_ray.lineage.spec import Experiment, LineageSpec
@@ -38,10 +38,11 @@ class Task:
     name: str
     lineage: LineageSpec
     opened: Opened
+    decide: Decide = go_on
 
     def ready(self, store: Store, marker: Marker) -> "Ready":
         """The task with its real data published."""
-        return Ready(self.name, self.lineage, publish_real(self.lineage, self.opened, store, marker))
+        return Ready(self.name, self.lineage, publish_real(self.lineage, self.opened, store, marker), self.decide)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Ready:
     name: str
     lineage: LineageSpec
     prepared: Prepared
+    decide: Decide = go_on
 
     @property
     def id(self) -> str:
@@ -168,4 +170,4 @@ def _run(
         marker=marker,
     )
     with marker.working(Work("overhead", lineage=task.id, stage="orchestration")):
-        return run_lineage(task.lineage, task.prepared, stages)
+        return run_lineage(task.lineage, task.prepared, stages, task.decide)

@@ -3,6 +3,7 @@
 Re-entered from its top after anything: what is published is not done again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -35,17 +36,28 @@ class Progress:
     evaluations: list[Record] = field(default_factory=list)
     samples: dict[int, SampleSet] = field(default_factory=dict)
     plans: list[PoolPlan] = field(default_factory=list)
-    verdict: Literal["running", "complete", "diverged"] = "running"
+    verdict: Literal["running", "complete", "diverged", "stopped"] = "running"
+    stopped_by: str | None = None
+    """What a stop rule said when it ended the lineage."""
 
     @property
     def generation(self) -> int:
         return len(self.models)
 
 
-def run_lineage(lineage: LineageSpec, prepared: Prepared, stages: Stages) -> Progress:
+Decide = Callable[[Progress], str | None]
+"""A stop rule: why the lineage ends after its latest generation; None to go on. Pure, hence the same on all ranks."""
+
+
+def go_on(progress: Progress) -> None:
+    """No stop rule."""
+
+
+def run_lineage(lineage: LineageSpec, prepared: Prepared, stages: Stages, decide: Decide = go_on) -> Progress:
     """Trains generations 1 to `lineage.depth`, each on the pool that the regime plans.
 
-    A generation that has diverged is never sampled: generate comes after the decision.
+    A generation that has diverged, or after which a stop rule ends the lineage, is never sampled: generate comes after
+    the decision.
     """
     progress = Progress(samples={0: prepared.train})
     num_real = prepared.train.num_samples
@@ -59,8 +71,11 @@ def run_lineage(lineage: LineageSpec, prepared: Prepared, stages: Stages) -> Pro
             progress.verdict = "diverged"
         else:
             progress.evaluations.append(stages.evaluate(generation, model))
+            progress.stopped_by = decide(progress)
             if generation == lineage.depth:
                 progress.verdict = "complete"
+            elif progress.stopped_by is not None:
+                progress.verdict = "stopped"
         stages.finish_generation(progress)
         if progress.verdict != "running":
             break

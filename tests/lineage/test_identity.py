@@ -114,6 +114,7 @@ EXECUTION: dict[str, Any] = {
     "retries": 0,
     "keep": "records",
     "window_steps": 7,
+    "meter": {"interval_s": 2.0, "tdp_w": 65.0},
 }
 
 

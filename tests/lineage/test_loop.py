@@ -1,6 +1,7 @@
 """The loop's order against a recording fake of the stages; resume, sharing and retention against real lineages."""
 
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,18 @@ from plain_lineages import Ran, artifacts, gaussian, records, run
 from safetensors.numpy import load
 
 from collapse_ray.artifact.record import Record
+from collapse_ray.artifact.store import Store
 from collapse_ray.config.payload import Payload
 from collapse_ray.data.regime import PoolPlan
 from collapse_ray.data.sample_set import SampleSet
 from collapse_ray.data.shards import shard_layout
-from collapse_ray.lineage.loop import Progress, run_lineage
+from collapse_ray.lineage.index import read_indices
+from collapse_ray.lineage.launch import check_all, run_plain
+from collapse_ray.lineage.loop import Decide, Progress, run_lineage
 from collapse_ray.lineage.prepare import Prepared
+from collapse_ray.lineage.progress import StageEvent
+from collapse_ray.lineage.spec import Experiment
+from collapse_ray.train.execution import RunConfig
 
 NUM_REAL = 40
 
@@ -340,3 +347,43 @@ def test_a_diverged_generation_ends_the_lineage_for_good(tmp_path: Path) -> None
     (model,) = ran.progress.models
     assert (model.outcome, model.files, model.metrics) == ("diverged", (), {"train_loss": None})
     assert run(tmp_path, lineage).computed == []
+
+
+# A stop rule ---------------------------------------------------------------------------------------
+
+
+def stop_after(generation: int) -> Decide:
+    return lambda progress: "enough" if progress.generation >= generation else None
+
+
+def run_stopped(store: Path, depth: int, decide: Decide) -> Ran:
+    run_config, events = RunConfig(store=str(store)), list[StageEvent]()
+    (task,) = check_all([Experiment("test", (gaussian(depth=depth),), run_config)], Store(str(store)))
+    (progress,) = run_plain([replace(task, decide=decide)], run_config, events.append)
+    return Ran(progress, events)
+
+
+def test_a_stopped_generation_is_evaluated_and_never_sampled(tmp_path: Path) -> None:
+    ran = run_stopped(tmp_path, 5, stop_after(2))
+    assert ran.computed[-2:] == [("train", 2), ("evaluate", 2)]
+    (index,) = read_indices(Store(str(tmp_path)))
+    assert (index["verdict"], index["stopped_by"]) == ("stopped", "enough")
+
+
+def test_without_the_rule_a_stopped_lineage_goes_on(tmp_path: Path) -> None:
+    run_stopped(tmp_path, 3, stop_after(1))
+    ran = run(tmp_path, gaussian(depth=3))
+    assert ran.computed == [
+        ("generate", 1),
+        ("train", 2),
+        ("evaluate", 2),
+        ("generate", 2),
+        ("train", 3),
+        ("evaluate", 3),
+    ]
+    assert ran.progress.verdict == "complete"
+
+
+def test_the_last_generation_is_complete_whatever_the_rule_says(tmp_path: Path) -> None:
+    ran = run_stopped(tmp_path, 2, stop_after(2))
+    assert (ran.progress.verdict, ran.progress.stopped_by) == ("complete", "enough")

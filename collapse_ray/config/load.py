@@ -35,6 +35,15 @@ def read_mapping(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         raise InvalidInput(f"{path} is empty; a spec is a mapping of keys to values")
     if not isinstance(mapping, dict):
         raise InvalidInput(f"{path} holds {_form(mapping)}; a spec is a mapping of keys to values, `key: value`")
+    return overridden(mapping, overrides)
+
+
+def overridden(mapping: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A mapping with each `key.path=value` set in turn, as `read_mapping` does it.
+
+    Raises:
+        InvalidInput: an override that leads nowhere.
+    """
     for override in overrides:
         mapping = _override(mapping, override)
     return mapping

@@ -1,4 +1,4 @@
-"""`collapse ledger`: what was used, and for what."""
+"""`collapse ledger record`: the energy that one command uses."""
 
 import json
 import os
@@ -14,16 +14,6 @@ import typer
 from collapse_ray.config.errors import InvalidInput
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-
-
-def register(app: typer.Typer) -> None:
-    ledger = typer.Typer(
-        no_args_is_help=True, rich_markup_mode="markdown", help="Energy of this node: measure what a command uses."
-    )
-    ledger.callback()(lambda: None)  # keeps `record` a sub-command while it is the only one
-    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-    ledger.command(context_settings=settings, no_args_is_help=True)(record)
-    app.add_typer(ledger, name="ledger")
 
 
 def record(

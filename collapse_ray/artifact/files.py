@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,16 +59,26 @@ class Files:
                     self.filesystem.delete_file(self._full(path))
                 raise
 
-    def replace(self, path: str, content: bytes) -> None:
-        """Writes a file in one step: a reader finds the former content or the new one."""
+    def replace(self, path: str, content: bytes, *, sync: bool = False) -> None:
+        """Writes a file in one step: a reader finds the former content or the new one.
+
+        Args:
+            path: of the file.
+            content: all of it.
+            sync: wait until a power failure would leave it, too; object stores always do.
+        """
         if not self.renames:
             self.write(path, content)
             return
         temporary = f"{STAGING}/{path.rpartition('/')[2]}-{uuid.uuid4().hex[:8]}"
         self.write(temporary, content)
         with self._doing(f"write {path}"):
+            if sync:
+                _sync(self._full(temporary))
             self._make_parent(path)
             self.filesystem.move(self._full(temporary), self._full(path))
+            if sync:
+                _sync(self._full(path).rpartition("/")[0])
 
     def move_folder(self, source: str, target: str) -> bool:
         """Renames a folder in one step; False when a folder that holds something is already at the target."""
@@ -142,6 +153,15 @@ class Files:
             raise StoreError(
                 f"cannot {what} in the store {self.uri}: {error}. {todo}; what is published stays"
             ) from error
+
+
+def _sync(path: str) -> None:
+    """Waits until a local file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _digest(stream: NativeFile) -> tuple[int, str]:

@@ -175,6 +175,10 @@ class Store:
             raise StoreError(f"{where} does not exist in the store {self._files.uri}")
         return Record.from_json(text, where)
 
+    def holds(self, kind: Kind, of: str) -> bool:
+        """Whether there is a record, whatever is in it."""
+        return self._files.read(f"{artifact_folder(kind, of)}/{RECORD}") is not None
+
     def retire(self, kind: Kind, of: str) -> None:
         """Removes an artifact's files and keeps its record, marked; may be repeated."""
         record = self.record(kind, of)
@@ -214,9 +218,9 @@ class Store:
 
     # Beside artifacts: lineage indices, results, checkpoints ------------------------------------
 
-    def write_document(self, path: str, content: bytes) -> None:
-        """Replaces `STORE/path` in one step."""
-        self._files.replace(path, content)
+    def write_document(self, path: str, content: bytes, *, sync: bool = False) -> None:
+        """Replaces `STORE/path` in one step; with `sync`, it outlives a power failure when this returns."""
+        self._files.replace(path, content, sync=sync)
 
     def read_document(self, path: str) -> bytes | None:
         """The content of `STORE/path`; None when absent."""

@@ -1,7 +1,7 @@
 """Sums of joules, each with how it was measured and by which rule it was assigned."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -16,24 +16,34 @@ QUALITIES: tuple[Quality, ...] = ("counter", "integrated", "estimated", "unmeasu
 """From the best to the worst."""
 
 Group = TypeVar("Group", bound=Hashable)
+Name = TypeVar("Name", bound=str)
 
 
 @dataclass
 class Account:
-    """Energy under one key, in integer microjoules by quality and by rule; both sum to `energy_uj`."""
+    """Energy under one key, in integer microjoules by quality and rule."""
 
-    by_quality: dict[Quality, int] = field(default_factory=lambda: defaultdict(int))
-    by_rule: dict[Rule, int] = field(default_factory=lambda: defaultdict(int))
+    parts: dict[tuple[Quality, Rule], int] = field(default_factory=dict)
     measured_s: float = 0.0
     unmeasured_s: float = 0.0
     """Time under this key in which no point covers the device: its energy is in no sum."""
 
     @property
+    def by_quality(self) -> dict[Quality, int]:
+        """Microjoules by quality; they sum to `energy_uj`."""
+        return _sums((quality, energy_uj) for (quality, _), energy_uj in self.parts.items())
+
+    @property
+    def by_rule(self) -> dict[Rule, int]:
+        """Microjoules by rule; they sum to `energy_uj`."""
+        return _sums((rule, energy_uj) for (_, rule), energy_uj in self.parts.items())
+
+    @property
     def energy_uj(self) -> int | None:
         """None where nothing was measured; what was measured where only a part of the time was."""
-        if not self.by_quality and not self.measured_s:
+        if not self.parts and not self.measured_s:
             return None
-        return sum(self.by_quality.values())
+        return sum(self.parts.values())
 
     @property
     def quality(self) -> Quality:
@@ -44,17 +54,21 @@ class Account:
 
     def book(self, energy_uj: int, quality: Quality, rule: Rule) -> None:
         """Add energy."""
-        self.by_quality[quality] += energy_uj
-        self.by_rule[rule] += energy_uj
+        self.parts[quality, rule] = self.parts.get((quality, rule), 0) + energy_uj
 
     def add(self, other: "Account") -> None:
         """Add all of another account."""
-        for quality, energy_uj in other.by_quality.items():
-            self.by_quality[quality] += energy_uj
-        for rule, energy_uj in other.by_rule.items():
-            self.by_rule[rule] += energy_uj
+        for (quality, rule), energy_uj in other.parts.items():
+            self.book(energy_uj, quality, rule)
         self.measured_s += other.measured_s
         self.unmeasured_s += other.unmeasured_s
+
+
+def _sums(items: Iterable[tuple[Name, int]]) -> dict[Name, int]:
+    sums: dict[Name, int] = {}
+    for name, energy_uj in items:
+        sums[name] = sums.get(name, 0) + energy_uj
+    return sums
 
 
 @dataclass

@@ -5,6 +5,7 @@ power integrates to since. A healthy counter replaces `pending` by its own delta
 both is shown; when it returns, its delta is the truth again, and the series, which never decreases, waits for it.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 from collapse_ray.energy.series import Device, Gap, Point, Quality, Series
@@ -17,6 +18,9 @@ PLAUSIBLE_W = 2000.0
 """More than any one GPU or CPU draws: a restarted counter above this rate did not restart at zero."""
 
 UJ_PER_J = 1_000_000
+
+RESTARTED = "the meter was restarted"
+"""Reason of the gap between two meters of one node."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,14 @@ class CrossCheck:
     integrated_j: float
 
 
+@dataclass(frozen=True)
+class Before:
+    """How far another meter had come with a device: the counter then, None where it could not be continued."""
+
+    time_s: float
+    counter_uj: int | None
+
+
 class Accumulator:
     """Builds the series of one device.
 
@@ -38,9 +50,11 @@ class Accumulator:
         device: Whose series it is.
         quality: What to call joules from its counter: `counter`, or `estimated`.
         max_step_s: Power reads further apart than this are not integrated: the device was not seen in between.
+        before: Where the series of an earlier meter ended, which this one continues: the time since then is a gap, and
+            the first delta starts at the old counter. A counter that went back since then is one that restarted.
     """
 
-    def __init__(self, device: Device, quality: Quality, max_step_s: float) -> None:
+    def __init__(self, device: Device, quality: Quality, max_step_s: float, before: Before | None = None) -> None:
         self.series = Series(device)
         self._quality: Quality = quality
         self._max_step_s = max_step_s
@@ -51,8 +65,15 @@ class Accumulator:
         self._pending_uj = 0
         self._shown_uj = 0
         self._stuck = False
+        self._exact = False  # of the reading that is being added
         self._lost: tuple[float, str] | None = None
         self._check_uj = (0, 0)
+        if before is not None:
+            self._lost = (before.time_s, RESTARTED)
+            if before.counter_uj is not None:
+                self._counter = (before.time_s, before.counter_uj)
+                self._counter_seen_s = before.time_s
+                self.series.points.append(Point(before.time_s, 0, quality, before.counter_uj))
 
     @property
     def open_gap(self) -> tuple[float, str] | None:
@@ -68,8 +89,16 @@ class Accumulator:
         counter_uj, integrated_uj = self._check_uj
         return CrossCheck(counter_uj / UJ_PER_J, integrated_uj / UJ_PER_J) if integrated_uj else None
 
-    def add(self, reading: Reading) -> None:
-        """Takes the next read, later than all before."""
+    def forget(self, before_s: float) -> None:
+        """Drops what lies before that time, but for the point that tells the energy then."""
+        points, gaps = self.series.points, self.series.gaps
+        del points[: max(0, bisect_right(points, before_s, key=lambda point: point.time_s) - 1)]
+        if gaps and gaps[0].end_s < before_s:
+            gaps[:] = [gap for gap in gaps if gap.end_s >= before_s]
+
+    def add(self, reading: Reading, exact: bool = False) -> None:
+        """Takes the next read, later than all before; `exact` where its counter was true at that time."""
+        self._exact = exact
         if reading.counter_uj is None and reading.power_w is None:
             if self._lost is None:
                 begin_s = reading.time_s if self._last is None else self._last.time_s
@@ -100,14 +129,14 @@ class Accumulator:
         if power_uj is None:
             self._close_gap(reading, bridged=False)
         self._pending_uj += power_uj or 0
-        self._show(reading.time_s, self._base_uj + self._pending_uj, "integrated")
+        self._show(reading, self._base_uj + self._pending_uj, "integrated")
 
     def _start_counter(self, reading: Reading, power_uj: int | None) -> None:
         """The first counter read: what power gave before it stays, and the counter goes on from there."""
         self._close_gap(reading, bridged=False)
         self._base_uj = self._shown_uj + (power_uj or 0)
         self._moved(reading)
-        self._show(reading.time_s, self._base_uj, "integrated" if power_uj else self._quality)
+        self._show(reading, self._base_uj, "integrated" if power_uj else self._quality)
 
     def _add_counter(self, reading: Reading, counter: tuple[float, int], power_uj: int | None) -> None:
         assert reading.counter_uj is not None
@@ -127,7 +156,7 @@ class Accumulator:
             # A counter that stood still for long and then moves on did not count what the device used meanwhile.
             self._base_uj += max(delta_uj, self._pending_uj) if self._stuck else delta_uj
             self._moved(reading)
-        self._show(reading.time_s, self._base_uj + (self._pending_uj if self._stuck else 0), quality)
+        self._show(reading, self._base_uj + (self._pending_uj if self._stuck else 0), quality)
 
     def _restart_counter(self, reading: Reading, counter: tuple[float, int], power_uj: int | None) -> None:
         """The counter went back, or its driver was loaded anew: its difference to the value before means nothing.
@@ -151,7 +180,7 @@ class Accumulator:
         gaps[:] = [*(gap for gap in gaps if gap.begin_s < seen_s), Gap(lost[0][0], reading.time_s, lost[0][1], whole)]
         self._lost = None
         self._moved(reading)
-        self._show(reading.time_s, self._base_uj, "integrated")
+        self._show(reading, self._base_uj, "integrated")
 
     def _moved(self, reading: Reading) -> None:
         assert reading.counter_uj is not None
@@ -173,6 +202,7 @@ class Accumulator:
         elif self._last is not None and not bridged and reading.time_s - self._last.time_s > self._max_step_s:
             self.series.gaps.append(Gap(self._last.time_s, reading.time_s, "the meter was not run", bridged))
 
-    def _show(self, time_s: float, energy_uj: int, quality: Quality) -> None:
+    def _show(self, reading: Reading, energy_uj: int, quality: Quality) -> None:
         self._shown_uj = max(self._shown_uj, energy_uj)
-        self.series.points.append(Point(time_s, self._shown_uj, quality))
+        counter_uj = reading.counter_uj if self._shown_uj == self._base_uj else None
+        self.series.points.append(Point(reading.time_s, self._shown_uj, quality, counter_uj, self._exact))

@@ -28,7 +28,7 @@ from collapse_ray.energy.accounts import Accounts, Rule
 from collapse_ray.energy.apportion import apportion
 from collapse_ray.energy.marks import AccountKey, Mark, Usage
 from collapse_ray.energy.powers import Parts, Powers, anyway, fit_powers, overlaps
-from collapse_ray.energy.series import Series
+from collapse_ray.energy.series import Gap, Series
 from collapse_ray.energy.ticks import Model, Reads, does_tick, lags, stale
 from collapse_ray.energy.timeline import Piece, build_timeline
 
@@ -59,7 +59,8 @@ def attribute(
         usage: SM time by process, where it is known.
         window: count the deltas whose later point lies in (begin, end], in seconds. All points and marks are used to
             tell powers and ticks, so consecutive windows add up, account by account, to the window over both.
-        tick_s: period of the counters of GPUs, known to 0.3 %; None takes every read as current.
+        tick_s: period of the counters of GPUs whose series does not tell it, known to 0.3 %; None takes every read of
+            every GPU as current.
         least_squares: False splits by seconds, for comparison.
 
     Returns:
@@ -73,13 +74,21 @@ def attribute(
     result = Accounts()
     for one in series:
         uuid = one.device.uuid
-        ticking = tick_s if one.device.kind == "gpu" else None
-        result.add(_of_device(one, marks_of.pop(uuid, []), usage_of[uuid], window, ticking, least_squares))
+        result.add(
+            _of_device(one, marks_of.pop(uuid, []), usage_of[uuid], window, period_s(one, tick_s), least_squares)
+        )
     for mark in (mark for unmetered in marks_of.values() for mark in unmetered):
         seconds = min(mark.end_s, window[1]) - max(mark.begin_s, window[0])
         if seconds > 0:
             result.open(mark.key).unmeasured_s += seconds
     return result
+
+
+def period_s(series: Series, default_s: float | None = NVML_TICK_S) -> float | None:
+    """Time between updates of the device's counter; None where every read is current."""
+    if series.device.kind != "gpu" or default_s is None:
+        return None
+    return (default_s if series.tick_s is None else series.tick_s) or None
 
 
 def _of_device(
@@ -93,7 +102,7 @@ def _of_device(
     result = Accounts()
     read_s = np.array([point.time_s for point in series.points])
     known = (float(read_s[0]), float(read_s[-1])) if len(read_s) else (math.inf, -math.inf)
-    span = _span(known, marks, tick_s or 0.0)
+    span = _span(known, marks, series.gaps, tick_s or 0.0)
     if span is None:
         return result
     coarse_s = float(np.median(np.diff(read_s))) if len(read_s) > 1 else math.inf
@@ -117,10 +126,10 @@ def _of_device(
     return result
 
 
-def _span(known: Window, marks: Sequence[Mark], tick_s: float) -> Window | None:
-    """All that points (their first one may show a tick before it) and marks cover; open marks end with the points."""
-    begins = [known[0] - tick_s, *(mark.begin_s for mark in marks)]
-    ends = [known[1], *(mark.end_s for mark in marks if math.isfinite(mark.end_s))]
+def _span(known: Window, marks: Sequence[Mark], gaps: Sequence[Gap], tick_s: float) -> Window | None:
+    """All that points (their first one may show a tick before it), marks and gaps cover; open marks end with these."""
+    begins = [known[0] - tick_s, *(item.begin_s for item in (*marks, *gaps))]
+    ends = [known[1], *(item.end_s for item in (*marks, *gaps) if math.isfinite(item.end_s))]
     return (min(begins), max(ends)) if min(begins) < max(ends) else None
 
 
@@ -143,11 +152,15 @@ def _fit(
 ) -> tuple[np.ndarray, list[Parts], Powers | None]:
     """Which points end the deltas, the pieces that each delta meets, and the powers of the pieces."""
     energies_uj = np.array([point.energy_uj for point in series.points], dtype=float)
-    counted = np.array([point.quality == "counter" for point in series.points])
+    # Reads of a counter as it stood; what was interpolated between its ticks, or integrated, was true at its time.
+    counted = np.array([point.quality == "counter" and not point.exact for point in series.points])
     reads = None
     is_stale = np.zeros(len(read_s), bool)
     if tick_s is not None and counted.any():
-        reads = _reads(read_s[counted], energies_uj[counted], pieces, tick_s)
+        told_s = {point.time_s for point in series.points if point.exact}
+        bounds_s = [after.begin_s for before, after in pairwise(pieces) if before.owners != after.owners]
+        unknown_s = [time_s for time_s in bounds_s if time_s not in told_s]
+        reads = _reads(read_s[counted], energies_uj[counted], unknown_s, tick_s)
         if reads is not None:
             is_stale[counted] = reads.is_stale
     ends = np.flatnonzero(~is_stale)
@@ -157,6 +170,7 @@ def _fit(
     for _ in range(_ROUNDS):
         if tick_s is not None and reads is not None:
             true_s[counted] = reads.times_s - lags(reads, tick_s, model)
+            true_s = np.maximum.accumulate(true_s)
         met = overlaps(true_s[ends], pieces)
         powers = fit_powers(deltas_uj, met, pieces) if least_squares else None
         if reads is None or powers is None:
@@ -165,12 +179,11 @@ def _fit(
     return ends, met, powers
 
 
-def _reads(times_s: np.ndarray, energies_uj: np.ndarray, pieces: Sequence[Piece], tick_s: float) -> Reads | None:
-    """Reads of a counter that ticks; None where it shows no ticks of this length."""
+def _reads(times_s: np.ndarray, energies_uj: np.ndarray, bounds_s: Sequence[float], tick_s: float) -> Reads | None:
+    """Reads of a counter that ticks, and which of them matter for the boundaries; None where it shows no such ticks."""
     is_stale = stale(times_s, energies_uj, tick_s)
     if not does_tick(times_s, is_stale, tick_s):
         return None
-    bounds_s = [after.begin_s for before, after in pairwise(pieces) if before.owners != after.owners]
     matters = np.zeros(len(times_s), bool)
     near = np.searchsorted(times_s, bounds_s)
     for around in (-1, 0, 1):

@@ -16,6 +16,7 @@ DEFAULT_W_PER_CORE = 4.0
 """TDP per logical core where the user gives none: CodeCarbon's default for unknown CPUs (`DEFAULT_POWER_PER_CORE`)."""
 
 STAT = Path("/proc/stat")
+_LINE = 512
 
 
 class CpuEstimate:
@@ -45,23 +46,22 @@ class CpuEstimate:
         self._device = Device(f"estimate-{node}-cpu", name, "cpu", node)
         self._stat = stat
         self._now = now
-        self._last: tuple[float, int, int] | None = None
-        self._total_uj = 0
+        self._shown_uj = 0
+        self._num_cpus = 0
         self.absence = None if stat.exists() else f"CPU use cannot be estimated: there is no {stat}"
 
     def devices(self) -> Sequence[Device]:
         return [] if self.absence else [self._device]
 
     def read(self, uuid: str) -> Reading:
-        """The joules estimated so far, as a counter."""
-        time_s = self._now()
-        busy, total = _cpu_times(self._stat.read_text())
-        if self._last is not None:
-            last_s, last_busy, last_total = self._last
-            utilisation = (busy - last_busy) / (total - last_total) if total > last_total else 0.0
-            self._total_uj += round(min(max(utilisation, 0.0), 1.0) * self._tdp_w * (time_s - last_s) * 1e6)
-        self._last = (time_s, busy, total)
-        return Reading(time_s, self._total_uj)
+        """The joules estimated since boot, as a counter: the same for every meter of this boot."""
+        if not self._num_cpus:
+            self._num_cpus = self._stat.read_text().count("\ncpu")
+        with self._stat.open("rb", buffering=0) as stat:
+            line = stat.read(_LINE)  # the rest is long, and nothing to do with CPUs
+        busy_uj = round(_busy_s(line) / self._num_cpus * self._tdp_w * 1e6)
+        self._shown_uj = max(self._shown_uj, busy_uj)  # the kernel's times may step back by a tick
+        return Reading(self._now(), self._shown_uj)
 
     def counter(self, uuid: str) -> tuple[float, int | None]:
         reading = self.read(uuid)
@@ -71,11 +71,8 @@ class CpuEstimate:
         """Nothing is held open."""
 
 
-def _cpu_times(stat: str) -> tuple[int, int]:
-    """Busy and total ticks of all CPUs since boot, from the first line of /proc/stat (man 5 proc_stat)."""
-    # user nice system idle iowait irq softirq steal; guest times are part of user and nice.
-    user, nice, system, idle, iowait, irq, softirq, steal = (
-        int(field) for field in stat.split("\n", 1)[0].split()[1:9]
-    )
-    busy = user + nice + system + irq + softirq
-    return busy, busy + idle + iowait + steal
+def _busy_s(stat: bytes) -> float:
+    """Seconds since boot that CPUs were busy, summed over all, from the first line of /proc/stat (man 5 proc_stat)."""
+    # user nice system idle iowait irq softirq; guest times are part of user and nice, and stolen time was not used.
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, stat.split(b"\n", 1)[0].split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")

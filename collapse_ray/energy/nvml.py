@@ -1,12 +1,14 @@
 """NVIDIA GPUs through NVML, and nothing but NVML.
 
-The energy counter (`nvmlDeviceGetTotalEnergyConsumption`, millijoules, Volta and later) is tried at every read: no
-table of architectures decides who has it. NVML enumerates boards, so a board that is split into MIG instances is read
-once. On Grace Hopper the counter covers the whole module, while power is that of the GPU.
+The energy counter (millijoules, Volta and later) is tried at every read: no table of architectures decides who has it.
+Counter and power come in one call (`nvmlDeviceGetFieldValues`), of which each field has a return code of its own. NVML
+enumerates boards, so a board that is split into MIG instances is read once. On Grace Hopper the counter covers the
+whole module, while power is that of the GPU.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import pynvml
 
@@ -22,8 +24,13 @@ _SESSION_LOST = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND,
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
 }
+_ENERGY = pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION
+# Power of the GPU now, where `nvmlDeviceGetPowerUsage` averages over a second on Ampere and later.
+_POWER = pynvml.NVML_FI_DEV_POWER_INSTANT
 _FIRST_RETRY_S = 0.25
 _LAST_RETRY_S = 30.0
+
+Answer = TypeVar("Answer")
 
 
 class Nvml:
@@ -38,75 +45,94 @@ class Nvml:
     ticks = True
 
     def __init__(self, node: str, now: Callable[[], float] = time.monotonic) -> None:
+        self._node = node
         self._now = now
         self._handles: dict[str, object] = {}
         self._devices: dict[str, Device] = {}
-        self._without_instant: set[str] = set()  # boards that know nvmlDeviceGetPowerUsage only
+        self._without_field: set[tuple[str, int]] = set()  # boards that answer the field's older function only
         self._restarted: set[str] = set()
-        self._down: str | None = None
+        self._down: str | None = "NVML was not initialised"
         self._retry_s = _FIRST_RETRY_S
         self._retry_at_s = 0.0
         self.absence: str | None = None
-        try:
-            pynvml.nvmlInit()
-            self._find(node)
-        except pynvml.NVMLError as error:
-            self.absence = f"no NVIDIA GPU can be read: {_say(error)}"
 
-    def _find(self, node: str) -> None:
+    def devices(self) -> Sequence[Device]:
+        """The boards known by now; asked again, it looks for a library, a driver and boards that have appeared."""
+        if self._down is not None and not self._reopen():
+            if not self._devices:
+                self.absence = f"no NVIDIA GPU can be read: {self._down}"
+        else:
+            try:
+                self.absence = self._find()
+            except pynvml.NVMLError as error:
+                self.absence = f"no NVIDIA GPU can be read: {_say(error)}"
+        return list(self._devices.values())
+
+    def _find(self) -> str | None:
+        """Looks at every board, and says why one is missing."""
+        absence = None
         for index in range(pynvml.nvmlDeviceGetCount()):
             try:
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
                 uuid = pynvml.nvmlDeviceGetUUID(handle)
-                name = pynvml.nvmlDeviceGetName(handle)
+                if uuid not in self._devices:
+                    self._devices[uuid] = Device(uuid, pynvml.nvmlDeviceGetName(handle), "gpu", self._node)
             except pynvml.NVMLError as error:
-                self.absence = f"GPU {index} cannot be read: {_say(error)}"
+                absence = f"GPU {index} cannot be read: {_say(error)}"
                 continue
             self._handles[uuid] = handle
-            self._devices[uuid] = Device(uuid, name, "gpu", node)
-
-    def devices(self) -> Sequence[Device]:
-        return list(self._devices.values())
+        return absence
 
     def read(self, uuid: str) -> Reading:
         """Counter and power of one board; each may be None, and `fault` says why both are."""
         begin_s = self._now()
-        counter_uj, fault = self._counter(uuid)
-        power_w, power_fault = self._power(uuid)
+        energy_mj, power_mw, fault = self._energy_and_power(uuid)
         middle_s = (begin_s + self._now()) / 2
-        restarted = counter_uj is not None and uuid in self._restarted
+        restarted = energy_mj is not None and uuid in self._restarted
         if restarted:
             self._restarted.discard(uuid)
-        lost = fault or power_fault if counter_uj is None and power_w is None else None
-        return Reading(middle_s, counter_uj, power_w, lost, restarted)
+        return Reading(
+            middle_s,
+            None if energy_mj is None else energy_mj * 1000,
+            None if power_mw is None else power_mw / 1000,
+            fault if energy_mj is None and power_mw is None else None,
+            restarted,
+        )
 
     def counter(self, uuid: str) -> tuple[float, int | None]:
         begin_s = self._now()
-        counter_uj, _ = self._counter(uuid)
+        energy_mj, _ = self._ask(uuid, pynvml.nvmlDeviceGetTotalEnergyConsumption)
         if uuid in self._restarted:
-            counter_uj = None  # a restart is told by `read` alone
-        return (begin_s + self._now()) / 2, counter_uj
+            energy_mj = None  # a restart is told by `read` alone
+        return (begin_s + self._now()) / 2, None if energy_mj is None else energy_mj * 1000
 
     def close(self) -> None:
-        if self._devices and self._down is None:
+        if self._down is None:
             pynvml.nvmlShutdown()
 
-    def _counter(self, uuid: str) -> tuple[int | None, str | None]:
-        value_mj, fault = self._ask(uuid, pynvml.nvmlDeviceGetTotalEnergyConsumption)
-        return (None if value_mj is None else value_mj * 1000), fault
+    def _energy_and_power(self, uuid: str) -> tuple[int | None, int | None, str | None]:
+        """Both in one call where the board knows the fields; what it refuses is asked of the older functions."""
+        wanted = [field for field in (_ENERGY, _POWER) if (uuid, field) not in self._without_field]
+        answers: dict[int, int] | None = {}
+        if wanted:
+            answers, fault = self._ask(uuid, lambda handle: _field_values(handle, wanted))
+            if answers is None:
+                return None, None, fault
+        energy_mj, fault = self._or_older(uuid, answers, _ENERGY, pynvml.nvmlDeviceGetTotalEnergyConsumption)
+        power_mw, power_fault = self._or_older(uuid, answers, _POWER, pynvml.nvmlDeviceGetPowerUsage)
+        return energy_mj, power_mw, fault or power_fault
 
-    def _power(self, uuid: str) -> tuple[float | None, str | None]:
-        if uuid not in self._without_instant:
-            value_mw, fault = self._ask(uuid, _power_instant_mw)
-            if value_mw is not None or self._down:
-                return (None if value_mw is None else value_mw / 1000), fault
-        value_mw, fault = self._ask(uuid, pynvml.nvmlDeviceGetPowerUsage)
-        if value_mw is None:
-            return None, fault
-        self._without_instant.add(uuid)
-        return value_mw / 1000, None
+    def _or_older(
+        self, uuid: str, answers: dict[int, int], field: int, older: Callable[[object], int]
+    ) -> tuple[int | None, str | None]:
+        if field in answers:
+            return answers[field], None
+        value, fault = self._ask(uuid, older)
+        if value is not None:
+            self._without_field.add((uuid, field))
+        return value, fault
 
-    def _ask(self, uuid: str, query: Callable[[object], int]) -> tuple[int | None, str | None]:
+    def _ask(self, uuid: str, query: Callable[[object], Answer]) -> tuple[Answer | None, str | None]:
         """The answer, or why there is none; one more try when the session was lost and could be opened anew."""
         for _ in range(2):
             if self._down is not None and not self._reopen():
@@ -148,14 +174,28 @@ class Nvml:
         return True
 
 
-def _power_instant_mw(handle: object) -> int:
-    """Field 186: power of the GPU now, where `nvmlDeviceGetPowerUsage` averages over a second on Ampere and later."""
-    field = pynvml.nvmlDeviceGetFieldValues(handle, [(pynvml.NVML_FI_DEV_POWER_INSTANT, pynvml.NVML_POWER_SCOPE_GPU)])[
-        0
-    ]
-    if field.nvmlReturn != pynvml.NVML_SUCCESS:
-        raise pynvml.NVMLError(field.nvmlReturn)
-    return field.value.uiVal
+def _field_values(handle: object, fields: Sequence[int]) -> dict[int, int]:
+    """Those of the fields that the board tells, as whole numbers, in one call.
+
+    Raises:
+        NVMLError: it tells none of them, for a worse reason than not to know them.
+    """
+    try:
+        values = pynvml.nvmlDeviceGetFieldValues(handle, [(field, pynvml.NVML_POWER_SCOPE_GPU) for field in fields])
+    except pynvml.NVMLError as error:
+        if _code(error) in _REFUSED:
+            return {}
+        raise
+    told = [value.nvmlReturn == pynvml.NVML_SUCCESS for value in values]
+    worse = [value.nvmlReturn for value in values if value.nvmlReturn not in {pynvml.NVML_SUCCESS, *_REFUSED}]
+    if worse and not any(told):
+        raise pynvml.NVMLError(worse[0])
+    return {field: _whole(value) for field, value, ok in zip(fields, values, told, strict=True) if ok}
+
+
+def _whole(value: Any) -> int:
+    """The value by the type that it says it has: the upper half of an unsigned int's union is not defined."""
+    return value.value.uiVal if value.valueType == pynvml.NVML_VALUE_TYPE_UNSIGNED_INT else value.value.ullVal
 
 
 def _code(error: pynvml.NVMLError) -> int:

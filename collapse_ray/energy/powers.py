@@ -54,7 +54,7 @@ def fit_powers(deltas_uj: np.ndarray, met: list[Parts], pieces: Sequence[Piece])
     A piece with deltas all its own takes its power from them too, so that one generation may draw more than another.
 
     Returns:
-        None where there are fewer independent deltas than loads.
+        None where there are fewer independent deltas than loads, or no solution is found.
     """
     loads = {load: index for index, load in enumerate(dict.fromkeys(pieces[i].load for row in met for i, _ in row))}
     if not loads:
@@ -65,7 +65,10 @@ def fit_powers(deltas_uj: np.ndarray, met: list[Parts], pieces: Sequence[Piece])
             seconds_NL[row, loads[pieces[index].load]] += seconds
     if np.linalg.matrix_rank(seconds_NL) < len(loads):
         return None
-    power_L, norm = nnls(seconds_NL, deltas_uj.astype(float), maxiter=100 * len(loads))
+    try:
+        power_L, norm = nnls(seconds_NL, deltas_uj.astype(float), maxiter=100 * len(loads))
+    except RuntimeError:  # too many iterations: what it has is no solution
+        return None
     known = deltas_uj > 0
     error_N = np.abs(seconds_NL @ power_L - deltas_uj)[known] / deltas_uj[known]
     size = float(np.linalg.norm(deltas_uj))

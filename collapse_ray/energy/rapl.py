@@ -8,7 +8,7 @@ The files are readable by root alone since Linux 5.10 (CVE-2020-8694): a domain 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,14 @@ from collapse_ray.energy.series import Device, DeviceKind, Quality
 from collapse_ray.energy.source import Reading
 
 POWERCAP = Path("/sys/class/powercap")
+WRAP_S = 240.0
+"""No counter wraps twice in this time, nor once under any load that is cooled (5 minutes at the least)."""
 _SAME_COUNTER_PROBES = 3
 
 
 @dataclass
 class _Domain:
-    """One counter; `total_uj` is its sum over all wraps, None before the first read."""
+    """One counter; `total_uj` is its sum over all wraps, its own value at the first read."""
 
     device: Device
     energy: Path
@@ -40,6 +42,7 @@ class Rapl:
         root: Folder of the kernel's power capping zones.
         now: Monotonic time in seconds.
         read_text: Reads one of the files.
+        known_uj: By UUID, the counters that another meter of this boot has shown less than a wrap ago, to go on from.
     """
 
     quality: Quality = "counter"
@@ -51,7 +54,9 @@ class Rapl:
         root: Path = POWERCAP,
         now: Callable[[], float] = time.monotonic,
         read_text: Callable[[Path], str] = Path.read_text,
+        known_uj: Mapping[str, int] | None = None,
     ) -> None:
+        self._known_uj = known_uj or {}
         self._now = now
         self._read_text = read_text
         self.absence: str | None = None
@@ -109,7 +114,10 @@ class Rapl:
             return Reading(self._now(), fault=fault)
         except OSError as error:
             return Reading(self._now(), fault=f"{domain.energy}: {error.strerror}")
-        if domain.raw_uj is not None:
+        if domain.raw_uj is None:
+            known_uj = self._known_uj.get(uuid, raw_uj)
+            domain.total_uj = known_uj + (raw_uj - known_uj) % domain.range_uj
+        else:
             step_uj = raw_uj - domain.raw_uj
             domain.total_uj += step_uj if step_uj >= 0 else step_uj + domain.range_uj
         domain.raw_uj = raw_uj

@@ -33,7 +33,9 @@ class Source(Protocol):
     absence: str | None
     """Why there are no devices, or why some are missing."""
 
-    def devices(self) -> Sequence[Device]: ...
+    def devices(self) -> Sequence[Device]:
+        """The devices known by now; asked again every half minute, and may have grown since."""
+        ...
 
     def read(self, uuid: str) -> Reading: ...
 

@@ -53,6 +53,8 @@ class Node:
     clock: Clock
     source: Nvml
     sampler: Sampler
+    reconfigure: Callable[..., None]
+    """Other GPUs from now on, as `make_node` takes them."""
 
     def run_until(self, time_s: float) -> None:
         while (due_s := self.sampler.due_s()) < time_s:
@@ -85,13 +87,16 @@ def make_node(fake_nvml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pynvml, "nvmlLib", library)
     pynvml._nvmlGetFunctionPointer_cache.clear()
 
-    def make(*gpus: Gpu, driver: str = "") -> Node:
+    def configure(*gpus: Gpu, driver: str = "") -> None:
         config = tmp_path / "gpus.txt"
         config.write_text("".join(gpu.line() for gpu in gpus) + (f"driver {driver}\n" if driver else ""))
         library.fake_nvml_load(str(config).encode())
+
+    def make(*gpus: Gpu, driver: str = "") -> Node:
+        configure(*gpus, driver=driver)
         clock = Clock(library)
         source = Nvml("node", clock)
-        return Node(clock, source, Sampler([source], now=clock))
+        return Node(clock, source, Sampler([source], now=clock), configure)
 
     yield make
     pynvml._nvmlGetFunctionPointer_cache.clear()

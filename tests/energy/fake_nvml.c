@@ -22,7 +22,7 @@ enum { OK = 0, UNINITIALIZED = 1, NOT_SUPPORTED = 3, NOT_FOUND = 6, NOT_LOADED =
 typedef struct { int code; double from, to; char what; } Fault;
 typedef struct {
     char uuid[80], wave[16], sensor[16];
-    double low, high, period, duty, tick, offset, reset, levels[16];
+    double low, high, period, duty, tick, offset, reset, levels[256];
     int num_levels, counter, power, mig, num_faults;
     Fault faults[MAX_FAULTS];
 } Gpu;
@@ -56,7 +56,7 @@ static void parse_gpu(Gpu *g, const char *key, char *value) {
     else if (!strcmp(key, "power")) g->power = atoi(value);
     else if (!strcmp(key, "mig")) g->mig = atoi(value);
     else if (!strcmp(key, "levels"))
-        for (char *end = value; *end && g->num_levels < 16; value = end + 1) {
+        for (char *end = value; *end && g->num_levels < 256; value = end + 1) {
             g->levels[g->num_levels++] = strtod(value, &end);
         }
     else if (!strcmp(key, "fault") && sscanf(value, "%d@%lf-%lf@%c", &f.code, &f.from, &f.to, &f.what) >= 3)
@@ -65,7 +65,7 @@ static void parse_gpu(Gpu *g, const char *key, char *value) {
 
 /* Read anew when the library is loaded, and by tests that load it once. */
 void fake_nvml_load(const char *path) {
-    char line[1024];
+    char line[4096];
     FILE *file = fopen(path, "r");
     memset(gpus, 0, sizeof gpus);
     num_gpus = init_code = initialised = 0;
@@ -217,9 +217,14 @@ int nvmlDeviceGetFieldValues(Gpu *g, int count, FieldValue *values) {
     int code = session();
     for (int i = 0; i < count && !code; i++) {
         int known = values[i].field == 186 && g->power && strcmp(g->sensor, "a100");
+        if (values[i].field == 83) {
+            values[i].code = nvmlDeviceGetTotalEnergyConsumption(g, &values[i].value.ull);
+            values[i].type = 3; /* unsigned long long */
+            continue;
+        }
         values[i].code = known ? check(g, 'p') : NOT_SUPPORTED;
-        values[i].type = 1;
-        values[i].value.u = (unsigned)(1000 * sensed(g));
+        values[i].type = 1; /* unsigned int: the upper half of the union is not touched */
+        if (known) values[i].value.u = (unsigned)(1000 * sensed(g));
     }
     return code;
 }

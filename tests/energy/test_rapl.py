@@ -68,7 +68,11 @@ def test_wrap(powercap: Powercap) -> None:
     for raw_uj in (900, 950, 50, 60, 10):
         energy.write_text(str(raw_uj))
         totals.append(rapl.read(device.uuid).counter_uj)
-    assert totals == [0, 50, 150, 160, 1110]
+    assert totals == [900, 950, 1050, 1060, 2010]
+    # A meter that replaces this one goes on from where it was, over one more wrap.
+    energy.write_text("5")
+    successor = Rapl("node", powercap.root, known_uj={device.uuid: 2010})
+    assert successor.read(device.uuid).counter_uj == 3005
 
 
 def test_no_permission_is_unmeasured_and_says_how_to_mend(powercap: Powercap) -> None:

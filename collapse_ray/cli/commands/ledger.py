@@ -12,6 +12,7 @@ from collapse_ray.config.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from collapse_ray.artifact.store import Store
 
 

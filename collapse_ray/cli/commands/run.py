@@ -1,5 +1,6 @@
 """`collapse run`: lineages of one or more spec files, resumed where they were left."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,10 @@ import typer
 from collapse_ray.config.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collapse_ray.artifact.store import Store
+    from collapse_ray.lineage.launch import Metering
     from collapse_ray.lineage.spec import Experiment
+    from collapse_ray.train.execution import RunConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -65,9 +69,20 @@ def _load(arguments: list[str]) -> "list[Experiment]":
     return experiments
 
 
+def _metering(store: "Store", execution: "RunConfig") -> "Metering":
+    from collapse_ray.lineage.launch import UNMETERED
+
+    if not execution.meter.enabled:
+        return UNMETERED
+    from collapse_ray.ledger.service import metered
+
+    return partial(metered, store, execution)
+
+
 def _run(experiments: "list[Experiment]") -> None:
     from collapse_ray.artifact.store import Store
     from collapse_ray.cli.display import Display
+    from collapse_ray.cli.energy import Reused, show_energy
     from collapse_ray.lineage.index import drift_from_stored
     from collapse_ray.lineage.launch import check_all, run_on_ray
     from collapse_ray.report.arms import read_arms
@@ -86,7 +101,11 @@ def _run(experiments: "list[Experiment]") -> None:
             for line in drift_from_stored(store, task.name, task.lineage):
                 display.say(f"{task.name} seed {task.lineage.seed} differs from the stored lineage: {line}")
         display.begin(tasks, execution.workers)
-        run_on_ray(tasks, execution, display.on_event)
+        reused = Reused()
+        metering = _metering(store, execution)
+        run_on_ray(tasks, execution, reused.watching(display.on_event), metering)
         results = write_results(store)
         display.show(lineage_table(results, read_arms(store, {task.name for task in tasks})))
+        if execution.meter.enabled:
+            show_energy(display, store, reused)
         display.say(f"results: {store}/results.parquet   figure: collapse report {store}")

@@ -1,0 +1,97 @@
+"""The ledger of a store as an actor: of no CPUs, in a process of its own, restarted from its journal. A Ray seam."""
+
+import logging
+import threading
+import time
+from typing import Any
+
+import ray
+
+from collapse_ray.artifact.record import StoreError
+from collapse_ray.artifact.store import Store
+from collapse_ray.ledger.batch import Ack, Resume
+from collapse_ray.ledger.book import Book
+from collapse_ray.ledger.names import NAMESPACE, ledger_name
+from collapse_ray.ledger.query import Group, Sums
+from collapse_ray.ledger.rows import unpack
+
+log = logging.getLogger(__name__)
+
+FLUSH_S = 10.0
+"""Time between segments: batches are acknowledged as durable that late, and kept by their meters until then."""
+LINGER_S = 60.0
+"""A ledger that no meter talked to for so long ends: an actor of no CPUs still keeps its node from being released."""
+TASK_RETRIES = 3
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=TASK_RETRIES, concurrency_groups={"store": 4})
+class LedgerActor:
+    """Takes batches from meters, and makes them durable every few seconds.
+
+    What waits for the store has threads of its own, so that batches are taken meanwhile.
+    """
+
+    def __init__(self, store: Store, flush_s: float = FLUSH_S, linger_s: float = LINGER_S) -> None:
+        self._book = Book(store)
+        self._flush_s, self._linger_s = flush_s, linger_s
+        self._heard_s = time.monotonic()
+        self._failure: Exception | None = None
+        threading.Thread(target=self._tend, name="collapse-ledger", daemon=True).start()
+
+    def submit(self, packed: bytes) -> Ack:
+        """Takes a batch as `rows.pack` makes it; sent again, it counts once."""
+        if self._failure is not None:
+            raise self._failure
+        self._heard_s = time.monotonic()
+        return self._book.take(unpack(packed))
+
+    @ray.method(concurrency_group="store")
+    def resume(self, node: str, meter: str | None = None) -> Resume:
+        """What the next meter of a node takes over; see `Book.resume`."""
+        self._heard_s = time.monotonic()
+        return self._book.resume(node, meter)
+
+    @ray.method(concurrency_group="store")
+    def flush(self) -> None:
+        """Makes all that was taken durable."""
+        self._book.flush()
+
+    @ray.method(concurrency_group="store")
+    def totals(self) -> dict[Group, Sums]:
+        """Energy and time so far; see `Book.totals`."""
+        return self._book.totals()
+
+    def _tend(self) -> None:
+        """Flushes in time, merges segments now and then, and ends the actor when nobody needs it any more."""
+        while True:
+            time.sleep(self._flush_s)
+            try:
+                if not self._is_idle():
+                    self._book.flush()
+                    self._book.compact()
+                    continue
+                self._book.close()
+                if self._is_idle():
+                    ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+                    return
+            except StoreError as error:
+                log.warning("the energy ledger could not be written, which is tried again: %s", error)
+            except Exception as error:
+                self._failure = error  # the meters hear of it, and keep what they have
+                raise
+
+    def _is_idle(self) -> bool:
+        return time.monotonic() - self._heard_s > self._linger_s
+
+
+def start_ledger(store: Store, key: str) -> Any:
+    """The ledger of a store: the one that runs on the cluster, or a new one.
+
+    It outlives the driver, which may be killed, and ends `LINGER_S` after the last meter.
+    """
+    actor: Any = LedgerActor
+    name = ledger_name(key)
+    options = actor.options(
+        name=name, namespace=NAMESPACE, get_if_exists=True, lifetime="detached", scheduling_strategy="DEFAULT"
+    )
+    return options.remote(store)

@@ -13,6 +13,7 @@ from collapse_ray.config.errors import InvalidInput, did_you_mean
 from collapse_ray.config.load import overridden, validate
 from collapse_ray.config.spec import Spec
 from collapse_ray.ledger.ancestry import embodied_energy
+from collapse_ray.ledger.check import Finding, check
 from collapse_ray.ledger.export import Export
 from collapse_ray.ledger.exported import Carbon, Exported, Facts
 from collapse_ray.ledger.names import ledger_key
@@ -89,6 +90,18 @@ def embodied_table(store: Store) -> Table:
     if any(row["unmeasured_artifacts"] for row in rows):
         notes.append("Where unmeasured_artifacts is not 0, embodied_j is a lower bound.")
     return Table(pd.DataFrame(rows), notes)
+
+
+def findings(store: Store) -> list[Finding]:
+    """What is wrong with a ledger.
+
+    Raises:
+        InvalidInput: the store has none.
+    """
+    found = check(store)
+    if not found:
+        _ledger(store)
+    return found
 
 
 def exported_files(store: Store, settings: Sequence[str], exports: Sequence[str], *, force: bool) -> list[Path]:

@@ -109,12 +109,12 @@ def show(
 
 
 def _check(store: "Store") -> None:
-    from collapse_ray.ledger.check import check
+    from collapse_ray.cli.ledger_tables import findings
 
-    findings = check(store)
-    for finding in findings:
+    found = findings(store)
+    for finding in found:
         typer.secho(f"{finding.problem}: {finding.message}", fg=typer.colors.RED, err=True)
-    if findings:
+    if found:
         raise typer.Exit(1)
     typer.echo(f"the ledger of {store} is whole: every device's entries sum to what its meter read, to the microjoule")
 

@@ -63,9 +63,6 @@ class Box(ClosedForm):
     def update(self, payload, weight):
         self.seen += [payload.min(0), payload.max(0)]
 
-    def merge(self, other):
-        self.seen += other.seen
-
     def solve(self):
         self.low.copy_(torch.from_numpy(np.min(self.seen, 0) - self.margin))
         self.high.copy_(torch.from_numpy(np.max(self.seen, 0) + self.margin))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -77,10 +77,6 @@ class ClosedForm(Generator):
     @abstractmethod
     def update(self, payload: np.ndarray, weight: np.ndarray) -> None:
         """Adds rows (B, *shape) with weights (B,) to the statistics."""
-
-    @abstractmethod
-    def merge(self, other: Any) -> None:
-        """Adds another rank's statistics; `other` is of the same class."""
 
     @abstractmethod
     def solve(self) -> None:

@@ -110,9 +110,6 @@ class Gaussian(ClosedForm):
     def update(self, payload: np.ndarray, weight: np.ndarray) -> None:
         self.moments += Moments.of(payload, weight)
 
-    def merge(self, other: "Gaussian") -> None:
-        self.moments += other.moments
-
     def solve(self) -> None:
         """Sets mean and covariance.
 

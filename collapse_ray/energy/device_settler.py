@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from collapse_ray.energy.accounts import Account, Accounts
 from collapse_ray.energy.apportion import apportion
 from collapse_ray.energy.attribution import attribute, period_s
+from collapse_ray.energy.foreign import at_marks
 from collapse_ray.energy.marks import Mark, Usage
 from collapse_ray.energy.series import Device, Gap, Point, Series
 from collapse_ray.energy.timeline import Piece, build_timeline
@@ -175,6 +176,7 @@ class DeviceSettler:
         since_s = max(first_s - HISTORY_S, points[max(0, at - MAX_POINTS)].time_s)
         recent = replace(series, points=points[bisect_left(points, since_s, key=_time_s) :])
         marks = self._marks(since_s, math.inf)
+        usage = list(at_marks([one for one in usage if one.end_s > since_s], marks))
         accounts = attribute(marks, [recent], usage, window=(first_s, last.time_s))
         if told_s != first_s:
             for _, account in accounts:

@@ -27,6 +27,7 @@ _SESSION_LOST = {
 _ENERGY = pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION
 # Power of the GPU now, where `nvmlDeviceGetPowerUsage` averages over a second on Ampere and later.
 _POWER = pynvml.NVML_FI_DEV_POWER_INSTANT
+_NEVER = tuple(f"NVML error {code}:" for code in _REFUSED)
 _FIRST_RETRY_S = 0.25
 _LAST_RETRY_S = 30.0
 
@@ -39,14 +40,18 @@ class Nvml:
     Args:
         node: Name of this node, for the devices.
         now: Monotonic time in seconds.
+        wall: Unix time in seconds: the clock of the driver's samples of processes.
     """
 
     quality: Quality = "counter"
     ticks = True
 
-    def __init__(self, node: str, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, node: str, now: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+    ) -> None:
         self._node = node
         self._now = now
+        self._wall = wall
         self._handles: dict[str, object] = {}
         self._devices: dict[str, Device] = {}
         self._without_field: set[tuple[str, int]] = set()  # boards that answer the field's older function only
@@ -105,6 +110,12 @@ class Nvml:
         if uuid in self._restarted:
             energy_mj = None  # a restart is told by `read` alone
         return (begin_s + self._now()) / 2, None if energy_mj is None else energy_mj * 1000
+
+    def sm_shares(self, uuid: str, last_s: float) -> dict[int, float] | None:
+        """The mean of each process' samples; those that used nothing are absent."""
+        since_us = int((self._wall() - last_s) * 1e6)
+        shares, fault = self._ask(uuid, lambda handle: _sm_shares(handle, since_us))
+        return None if fault is not None and fault.startswith(_NEVER) else shares or {}
 
     def close(self) -> None:
         if self._down is None:
@@ -191,6 +202,19 @@ def _field_values(handle: object, fields: Sequence[int]) -> dict[int, int]:
     if worse and not any(told):
         raise pynvml.NVMLError(worse[0])
     return {field: _whole(value) for field, value, ok in zip(fields, values, told, strict=True) if ok}
+
+
+def _sm_shares(handle: object, since_us: int) -> dict[int, float]:
+    try:
+        samples = pynvml.nvmlDeviceGetProcessUtilization(handle, since_us)
+    except pynvml.NVMLError as error:
+        if _code(error) == pynvml.NVML_ERROR_NOT_FOUND:  # no process, or no sample since
+            return {}
+        raise
+    percents: dict[int, list[int]] = {}
+    for sample in samples:
+        percents.setdefault(sample.pid, []).append(sample.smUtil)
+    return {pid: sum(values) / len(values) / 100 for pid, values in percents.items() if any(values)}
 
 
 def _whole(value: Any) -> int:

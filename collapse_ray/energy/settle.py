@@ -60,6 +60,15 @@ class Settler:
             self._device(mark.key.device).end(token, time_s)
         return marks is not None
 
+    @property
+    def shared(self) -> set[str]:
+        """UUIDs of devices that several workers have open marks on."""
+        workers: dict[str, set[str | None]] = {}
+        for marks in self._open.values() if len(self._open) > 1 else ():
+            for mark in marks:
+                workers.setdefault(mark.key.device, set()).add(mark.worker)
+        return {uuid for uuid, names in workers.items() if len(names) > 1}
+
     def settle(
         self,
         now_s: float,
@@ -74,7 +83,7 @@ class Settler:
             now_s: Monotonic time in seconds.
             series: Of each device that can or could be read, by UUID; they may be cut at `needed_from_s`.
             open_gaps: Of each device that cannot be read now.
-            usage: SM time by process, of devices where it tells something.
+            usage: SM time by worker and of `FOREIGN`, of devices where it tells something.
             final: No read and no mark will come any more: tells all that is left.
         """
         told = []

@@ -1,8 +1,8 @@
 """What the sampler asks of every way to read energy, and what a read gives."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from collapse_ray.energy.series import Device, Quality
 
@@ -44,3 +44,12 @@ class Source(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class ProcessSource(Protocol):
+    """A source that knows which processes use a GPU."""
+
+    def sm_shares(self, uuid: str, last_s: float) -> Mapping[int, float] | None:
+        """SM time in [0, 1] during the last seconds, by process identifier; None where it never tells."""
+        ...

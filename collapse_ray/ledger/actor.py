@@ -24,7 +24,13 @@ LINGER_S = 60.0
 TASK_RETRIES = 3
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=TASK_RETRIES, concurrency_groups={"store": 4})
+@ray.remote(  # pyright: ignore[reportCallIssue] - its stub lacks concurrency_groups
+    num_cpus=0,
+    max_restarts=-1,
+    max_task_retries=TASK_RETRIES,
+    concurrency_groups={"store": 4},
+    enable_task_events=False,  # a thousand nodes would make a thousand a second, and Ray keeps them all on the head
+)
 class LedgerActor:
     """Takes batches from meters, and makes them durable every few seconds.
 

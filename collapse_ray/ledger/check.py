@@ -10,7 +10,7 @@ from collapse_ray.artifact.store import Store
 from collapse_ray.ledger.journal import counted, read_segments
 from collapse_ray.ledger.ranges import counting
 from collapse_ray.ledger.segment import FOLDER, Segment
-from collapse_ray.ledger.tables import latest, of_kind, stacked
+from collapse_ray.ledger.tables import joined, latest, of_kind, stacked
 
 _COLUMNS = ["row", "meter", "node", "first", "last", "closed", "device", "energy_uj", "settled_uj"]
 
@@ -42,9 +42,8 @@ def check_segments(segments: Sequence[Segment]) -> list[Finding]:
     """All that is wrong with segments of one moment, each of which can be read."""
     ranges = [of_kind(segment.state, "range") for segment in segments]
     counts = counting(stacked(ranges))
-    segments = counted(segments, ranges, counts)
-    table = stacked(part for segment in segments for part in (segment.state, segment.entries))
-    return [*_missing(stacked(ranges).filter(pa.array(counts))), *_unbalanced(table)]
+    state, entries = joined(counted(segments, ranges, counts))
+    return [*_missing(stacked(ranges).filter(pa.array(counts))), *_unbalanced(of_kind(state, "total"), entries)]
 
 
 def _missing(ranges: pa.Table) -> Iterator[Finding]:
@@ -61,13 +60,13 @@ def _missing(ranges: pa.Table) -> Iterator[Finding]:
         )
 
 
-def _unbalanced(table: pa.Table) -> Iterator[Finding]:
+def _unbalanced(totals: pa.Table, entries: pa.Table) -> Iterator[Finding]:
     """Devices whose entries do not sum to what their meter settled."""
     keys = ["meter", "device"]
-    entries = of_kind(table, "entry").group_by(keys).aggregate([("energy_uj", "sum")])
-    sums = {(row["meter"], row["device"]): row["energy_uj_sum"] or 0 for row in entries.to_pylist()}
-    totals = latest(of_kind(table, "total"), keys, "last").select([*keys, "settled_uj"])
-    settled = {(row["meter"], row["device"]): row["settled_uj"] for row in totals.to_pylist()}
+    by_device = entries.group_by(keys).aggregate([("energy_uj", "sum")]).to_pylist()
+    sums = {(row["meter"], row["device"]): row["energy_uj_sum"] or 0 for row in by_device}
+    newest = latest(totals, keys, "last").select([*keys, "settled_uj"]).to_pylist()
+    settled = {(row["meter"], row["device"]): row["settled_uj"] for row in newest}
     for meter, device in sorted(sums.keys() | settled.keys()):
         energy_uj, settled_uj = sums.get((meter, device), 0), settled.get((meter, device), 0)
         if energy_uj != settled_uj:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from collapse_ray.ledger.journal import Journal, Known
 from collapse_ray.ledger.rows import ACCOUNT
 from collapse_ray.ledger.segment import SCHEMA, Segment
-from collapse_ray.ledger.tables import codes, latest, of_kind, range_ids, stacked
+from collapse_ray.ledger.tables import codes, joined, latest, of_kind, range_ids, stacked
 
 MAX_SEGMENTS = 60
 MAX_ROWS = 1 << 20
@@ -76,29 +76,29 @@ def merge(segments: Sequence[Segment]) -> tuple[pa.Table, pa.Table]:
     Args:
         segments: without the rows of ranges that do not count.
     """
-    table = stacked(part for segment in segments for part in (segment.state, segment.entries))
-    ranges = of_kind(table, "range")
+    state, entries = joined(segments)
+    ranges = of_kind(state, "range")
     order = np.lexsort((ranges["last"].to_numpy(), ranges["first"].to_numpy(), codes(ranges["meter"])))
     ranges = ranges.take(order)
     starts, ends = _runs(ranges)
     ids = range_ids(ranges)
     run_ends = np.repeat(ranges["last"].to_numpy()[ends], ends - starts + 1)
 
-    def joined(rows: pa.Table) -> pa.Table:
+    def moved(rows: pa.Table) -> pa.Table:
         """Rows as of the run that their range became part of."""
         return _set(rows, "last", run_ends[np.searchsorted(ids, range_ids(rows))])
 
     runs = _set(ranges.take(ends), "first", ranges["first"].to_numpy()[starts])
     closed = np.logical_or.reduceat(ranges["closed"].to_numpy(), starts) if len(starts) else np.empty(0, bool)
-    marks = of_kind(table, "mark")
+    marks = of_kind(state, "mark")
     newest = range_ids(latest(ranges, ["meter"], "last"))
-    state = [
+    rows = [
         _set(runs, "closed", closed),
-        joined(latest(of_kind(table, "total"), ["meter", "device"], "last")),
-        joined(marks.filter(pa.array(np.isin(range_ids(marks), newest)))),
-        joined(of_kind(table, "gap")),
+        moved(latest(of_kind(state, "total"), ["meter", "device"], "last")),
+        moved(marks.filter(pa.array(np.isin(range_ids(marks), newest)))),
+        moved(of_kind(state, "gap")),
     ]
-    return stacked(state), _summed(joined(of_kind(table, "entry")))
+    return stacked(rows), _summed(moved(entries))
 
 
 def _runs(ranges: pa.Table) -> tuple[np.ndarray, np.ndarray]:

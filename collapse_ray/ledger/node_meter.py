@@ -14,13 +14,15 @@ from itertools import chain
 from pathlib import Path
 
 from collapse_ray.energy.accumulate import Before
-from collapse_ray.energy.marks import Mark, Work
+from collapse_ray.energy.foreign import ForeignWatch
+from collapse_ray.energy.marks import Mark, Usage, Work
+from collapse_ray.energy.processes import with_ancestors
 from collapse_ray.energy.rapl import WRAP_S
 from collapse_ray.energy.reading_thread import ReadingThread
 from collapse_ray.energy.sampler import Sampler
 from collapse_ray.energy.series import Device
 from collapse_ray.energy.settle import GRACE_S, Settler
-from collapse_ray.energy.source import Source
+from collapse_ray.energy.source import ProcessSource, Source
 from collapse_ray.energy.sources import find_sources
 from collapse_ray.ledger.batch import Ack, Batch, DeviceTotal, Resume
 from collapse_ray.ledger.batcher import Batcher
@@ -50,6 +52,8 @@ class NodeMeter:
         tdp_w: Thermal design power of all CPUs for the estimate; default: 4 W per logical core.
         sources: Where devices come from, instead of finding them.
         grace_s: How long marks may take from their worker to here; later ones may find their time told.
+        names: Names of the process of an identifier and of its ancestors, as marks name workers: GPUs that are shared
+            go by SM time where the driver tells it, and what is not ours is `foreign`.
         boot_id: Of the node; default: as the kernel says.
     """
 
@@ -65,6 +69,7 @@ class NodeMeter:
         tdp_w: float | None = None,
         sources: Sequence[Source] | None = None,
         grace_s: float = GRACE_S,
+        names: Callable[[int], Sequence[str]] = with_ancestors,
         boot_id: str | None = None,
     ) -> None:
         self.node = node
@@ -84,6 +89,7 @@ class NodeMeter:
         self._settler = Settler(node, grace_s)
         self._batcher = Batcher(self.meter, node, boot_id)
         self._outbox = Outbox(submit)
+        self._watches = [ForeignWatch(one, names) for one in self._sources if isinstance(one, ProcessSource)]
         self._inbox: deque[Callable[[], None]] = deque()
         self._open: dict[str, tuple[Mark, ...]] = {}  # by token; as the ledger keeps them
         self._thread = ReadingThread(self._sampler, self._after_reads, interval_s)
@@ -180,6 +186,9 @@ class NodeMeter:
         return [device.uuid for device in self._sampler.devices() if device.kind != "gpu"]
 
     def _begin(self, token: str, marks: Sequence[Mark]) -> None:
+        for watch in self._watches:
+            for worker in {mark.worker for mark in marks if mark.worker is not None}:
+                watch.know(worker)
         self._settler.begin(token, marks)
         self._open.setdefault(token, tuple(_signed(mark, token) for mark in marks))
 
@@ -209,11 +218,15 @@ class NodeMeter:
     def _settle(self, now_s: float, final: bool = False) -> None:
         while self._inbox:
             self._inbox.popleft()()
-        sampler = self._sampler
-        self._batcher.add(self._settler.settle(now_s, sampler.series(), sampler.open_gaps(), final=final))
+        sampler, settler = self._sampler, self._settler
+        usage: dict[str, Sequence[Usage]] = {}
+        for watch in self._watches:
+            gpus = [device.uuid for device in sampler.devices() if device.kind == "gpu"]
+            usage |= watch.look(now_s, gpus, settler.shared)
+        self._batcher.add(settler.settle(now_s, sampler.series(), sampler.open_gaps(), usage, final))
         self._num_settled += 1
         if self._num_settled % _FORGET_EVERY == 0:
-            sampler.forget(self._settler.needed_from_s())
+            sampler.forget(settler.needed_from_s())
         if final or not self._outbox.full:
             marks = tuple(chain.from_iterable(self._open.values()))
             batch = self._batcher.make(marks, self._outbox.ledger_offset_s())

@@ -23,7 +23,7 @@ from collapse_ray.ledger.journal import counted, read_segments
 from collapse_ray.ledger.ranges import counting
 from collapse_ray.ledger.rows import GAP, TOTAL
 from collapse_ray.ledger.segment import Segment, plain
-from collapse_ray.ledger.tables import STRIDE, codes, latest, of_kind, stacked
+from collapse_ray.ledger.tables import STRIDE, codes, joined, latest, of_kind, stacked
 
 COLUMNS = (
     *("kind", "sweep", "lineage", "generation", "stage", "substage", "artifact"),
@@ -52,7 +52,7 @@ class Ledger:
     entries: pa.Table
     """Of `COLUMNS`; strings are dictionary-encoded. `energy_uj` is null where `quality` is `unmeasured`."""
     gaps: pa.Table
-    """Of `meter`, `node` and `rows.GAP`; seconds of the node's monotonic clock."""
+    """Of `meter`, `node` and `rows.GAP`."""
     totals: pa.Table
     """Of `meter`, `last` and `rows.TOTAL`: the newest of each meter and device."""
 
@@ -159,10 +159,10 @@ def ledger_of(segments: Sequence[Segment]) -> Ledger:
     """What counts in segments of one moment."""
     ranges = [of_kind(segment.state, "range") for segment in segments]
     segments = counted(segments, ranges, counting(stacked(ranges)))
-    table = stacked(part for segment in segments for part in (segment.state, segment.entries))
-    totals = latest(of_kind(table, "total"), ["meter", "device"], "last")
-    entries = _named(of_kind(table, "entry"), totals)
-    gaps = of_kind(table, "gap").select(["meter", "node", *GAP])
+    state, entries = joined(segments)
+    totals = latest(of_kind(state, "total"), ["meter", "device"], "last")
+    entries = _named(entries, totals)
+    gaps = of_kind(state, "gap").select(["meter", "node", *GAP])
     return Ledger(entries.select(COLUMNS), gaps, totals.select(["meter", "last", *TOTAL]))
 
 

@@ -62,7 +62,12 @@ def rows_of(batch: Batch) -> Rows:
 
 def pack(batch: Batch) -> bytes:
     """A batch as a meter sends it."""
-    return pickle.dumps(tuple(rows_of(batch)), protocol=5)
+    return pack_rows(rows_of(batch))
+
+
+def pack_rows(rows: Rows) -> bytes:
+    """The tuples of a batch as a meter sends them."""
+    return pickle.dumps(tuple(rows), protocol=5)
 
 
 def unpack(content: bytes) -> Rows:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collapse_ray.ledger.segment import SCHEMA
+from collapse_ray.ledger.segment import SCHEMA, Segment
 
 STRIDE = 1 << 40
 """More than any number of a batch: at one a second they last for 30,000 years."""
@@ -17,8 +17,15 @@ def stacked(tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables([SCHEMA.empty_table(), *tables], promote_options="default").unify_dictionaries()
 
 
+def joined(segments: Sequence[Segment]) -> tuple[pa.Table, pa.Table]:
+    """State and entries of all segments, with the same dictionaries in both."""
+    table = stacked([*(segment.state for segment in segments), *(segment.entries for segment in segments)])
+    num_state_rows = sum(segment.state.num_rows for segment in segments)
+    return table.slice(0, num_state_rows), table.slice(num_state_rows)
+
+
 def of_kind(table: pa.Table, row: str) -> pa.Table:
-    """Its rows of one kind: `range`, `total`, `mark`, `gap` or `entry`."""
+    """Rows of a state of one kind: `range`, `total`, `mark` or `gap`."""
     return table.filter(pc.call_function("equal", [table["row"], pa.scalar(row)]))
 
 

@@ -2,11 +2,12 @@
  *
  * The file that FAKE_NVML names has one line per GPU, of key=value fields, and lines for the driver:
  *   gpu uuid=GPU-0 wave=square low=100 high=400 period=2 duty=0.2 tick=0.1 offset=0.03 sensor=a100 counter=1 power=1
- *       mig=0 reset=12.5 fault=15@10-20 fault=3@5-9@counter
+ *       mig=0 reset=12.5 process=1234:30@10-20 fault=15@10-20 fault=3@5-9@counter
  *   driver reload=10-15      9 (not loaded) meanwhile; then 1 until nvmlInit; counters begin anew at the end
  *   driver uninit=10         1 until nvmlInit
  *   driver init=12           nvmlInit fails with this code
  * wave: constant (low), square (high first), ramp (low to high, again every period), steps (levels=1,2,3 of period each).
+ * process: PID:PERCENT@FROM-TO, SM time by process; without any, the GPU does not support the question.
  * sensor: power is instantaneous (ideal), or the mean over the last 25 ms of every 100 ms (a100, h100; h100 averages
  * nvmlDeviceGetPowerUsage over a second). fault: CODE@FROM-TO[@counter|power].
  * Time is CLOCK_MONOTONIC less FAKE_NVML_ORIGIN, or what fake_nvml_set_time said last. */
@@ -17,14 +18,17 @@
 #include <string.h>
 #include <time.h>
 
-enum { OK = 0, UNINITIALIZED = 1, NOT_SUPPORTED = 3, NOT_FOUND = 6, NOT_LOADED = 9, MAX_GPUS = 16, MAX_FAULTS = 8 };
+enum { OK = 0, UNINITIALIZED = 1, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, NOT_LOADED = 9, MAX_GPUS = 16, MAX_FAULTS = 8 };
 
 typedef struct { int code; double from, to; char what; } Fault;
+typedef struct { unsigned pid, percent; double from, to; } Process;
 typedef struct {
     char uuid[80], wave[16], sensor[16];
     double low, high, period, duty, tick, offset, reset, levels[256];
     int num_levels, counter, power, mig, num_faults;
     Fault faults[MAX_FAULTS];
+    int num_processes;
+    Process processes[MAX_FAULTS];
 } Gpu;
 
 static Gpu gpus[MAX_GPUS];
@@ -42,6 +46,7 @@ static double now(void) {
 
 static void parse_gpu(Gpu *g, const char *key, char *value) {
     Fault f = {0};
+    Process p = {0};
     if (!strcmp(key, "uuid")) snprintf(g->uuid, sizeof g->uuid, "%s", value);
     else if (!strcmp(key, "wave")) snprintf(g->wave, sizeof g->wave, "%s", value);
     else if (!strcmp(key, "sensor")) snprintf(g->sensor, sizeof g->sensor, "%s", value);
@@ -61,6 +66,8 @@ static void parse_gpu(Gpu *g, const char *key, char *value) {
         }
     else if (!strcmp(key, "fault") && sscanf(value, "%d@%lf-%lf@%c", &f.code, &f.from, &f.to, &f.what) >= 3)
         g->faults[g->num_faults++] = f;
+    else if (!strcmp(key, "process") && sscanf(value, "%u:%u@%lf-%lf", &p.pid, &p.percent, &p.from, &p.to) == 4)
+        g->processes[g->num_processes++] = p;
 }
 
 /* Read anew when the library is loaded, and by tests that load it once. */
@@ -227,4 +234,26 @@ int nvmlDeviceGetFieldValues(Gpu *g, int count, FieldValue *values) {
         if (known) values[i].value.u = (unsigned)(1000 * sensed(g));
     }
     return code;
+}
+
+/* Samples of every sixth of a second since a time of the clock that this library shares with its caller. */
+typedef struct {
+    unsigned pid;
+    unsigned long long timestamp;
+    unsigned sm, memory, encoder, decoder;
+} ProcessSample;
+int nvmlDeviceGetProcessUtilization(Gpu *g, ProcessSample *samples, unsigned *count, unsigned long long since_us) {
+    unsigned n = 0, size = *count;
+    int code = check(g, 'u');
+    if (code) return code;
+    if (!g->num_processes) return NOT_SUPPORTED;
+    for (double t = ceil(since_us / 1e6 * 6) / 6; t <= now(); t += 1.0 / 6)
+        for (int i = 0; i < g->num_processes; i++) {
+            const Process *p = &g->processes[i];
+            if (t < p->from || t >= p->to) continue;
+            if (samples && n < size) samples[n] = (ProcessSample){p->pid, (unsigned long long)(t * 1e6), p->percent};
+            n++;
+        }
+    *count = n;
+    return !n ? NOT_FOUND : samples ? OK : INSUFFICIENT_SIZE;
 }

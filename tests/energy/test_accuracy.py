@@ -5,8 +5,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from conftest import MakeNode
 from fake_gpus import Gpu
+from virtual_node import MakeNode
 
 WAVES = {
     "constant": Gpu(),

@@ -1,8 +1,8 @@
 """Whatever a driver does: never negative, healthy GPUs untouched, at most the unknowable lost, every gap told."""
 
 import pytest
-from conftest import MakeNode, Node
 from fake_gpus import Gpu
+from virtual_node import MakeNode, Node
 
 from collapse_ray.energy.nvml import Nvml
 

@@ -3,8 +3,8 @@
 import random
 
 import pytest
-from conftest import MakeNode
 from fake_gpus import Gpu
+from virtual_node import MakeNode
 
 from collapse_ray.energy.edge import EdgeWatch, TickLength
 from collapse_ray.energy.sampler import FIND_S

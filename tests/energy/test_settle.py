@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from conftest import MakeNode, Node
 from cycles import CPU, CYCLE, GPU, Cycles, key
 from fake_gpus import Gpu
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from virtual_node import MakeNode, Node
 
 from collapse_ray.energy.accounts import Accounts
 from collapse_ray.energy.accumulate import Accumulator, Before

@@ -12,6 +12,7 @@ from collapse_ray.evaluate.metric import MetricSpec
 DEFAULT_METRICS = (
     "distinct_n",
     "frechet_distance",
+    "novel_ngrams",
     "precision_recall",
     "rare_token_survival",
     "real_test_loss",

@@ -1,13 +1,15 @@
 """How often each type occurs in the held-out real rows and in the samples of a generator."""
 
-from collections import Counter
-from typing import Any, Literal, Self
+import hashlib
+from typing import Literal, Self
 
 import numpy as np
 
 from collapse_ray.config.errors import InvalidInput
 from collapse_ray.config.payload import Payload
+from collapse_ray.evaluate.halves import even_halves
 from collapse_ray.evaluate.metric import Summary
+from collapse_ray.evaluate.occurrences import TYPE_BITS, Occurrences
 
 Unit = Literal["token", "word"]
 """What is counted: tokens, or the words between white space of byte tokens."""
@@ -29,30 +31,42 @@ def check_unit(unit: Unit, payload: Payload, path: str) -> None:
 
 
 class TypeCounts(Summary):
-    """Occurrences of each type; a type is a token id, or a word as bytes."""
+    """Occurrences of each type on both sides; a type is a token id, or the hash of a word."""
 
     def __init__(self, unit: Unit) -> None:
         self.unit: Unit = unit
-        self.real: Counter[Any] = Counter()
-        self.synthetic: Counter[Any] = Counter()
+        self.real = Occurrences()
+        self.synthetic = Occurrences()
 
     def update_real(self, sample_ids: np.ndarray, payload: np.ndarray, loss: np.ndarray) -> None:
-        self.real.update(count_types(payload, self.unit))
+        self.real.update(*_with_ids(sample_ids, payload, self.unit))
 
     def update_synthetic(self, sample_ids: np.ndarray, payload: np.ndarray) -> None:
-        self.synthetic.update(count_types(payload, self.unit))
+        self.synthetic.update(*_with_ids(sample_ids, payload, self.unit))
 
     def merge(self, other: Self) -> None:
-        self.real.update(other.real)
-        self.synthetic.update(other.synthetic)
+        self.real.merge(other.real)
+        self.synthetic.merge(other.synthetic)
+
+    def halves(self) -> np.ndarray:
+        """Half-samples (S, 2) of the rows of both sides."""
+        return even_halves(self.real.sizes, self.synthetic.sizes)
 
 
-def count_types(payload: np.ndarray, unit: Unit) -> Counter[Any]:
-    """Occurrences of each type in tokens (B, T).
+def _with_ids(sample_ids: np.ndarray, payload: np.ndarray, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of the rows (N,), and types (N,), of all that occurs in tokens (B, T)."""
+    if unit == "token":
+        return np.repeat(sample_ids, payload.shape[1]), payload.ravel().astype(np.int64)
+    words = [words_of(row) for row in payload]
+    hashes = [_hash(word) for row in words for word in row]
+    return np.repeat(sample_ids, [len(row) for row in words]), np.array(hashes, np.int64)
 
-    A row is a window of a text, so its first and last word may be cut off and are not counted.
-    """
-    if unit == "word":
-        return Counter(word for row in payload for word in row.astype(np.uint8).tobytes().split()[1:-1])
-    types, counts = np.unique(payload, return_counts=True)
-    return Counter(dict(zip(types.tolist(), counts.tolist(), strict=True)))
+
+def words_of(row: np.ndarray) -> list[bytes]:
+    """Words of byte tokens (T,). A row is a window of a text: its first and last word may be cut, and are left out."""
+    return row.astype(np.uint8).tobytes().split()[1:-1]
+
+
+def _hash(word: bytes) -> int:
+    """57 bits: a million words collide with a probability of 3e-6."""
+    return int.from_bytes(hashlib.blake2b(word, digest_size=8).digest()) >> (64 - TYPE_BITS)

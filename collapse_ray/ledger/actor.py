@@ -3,24 +3,27 @@
 import logging
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from collapse_ray.artifact.record import StoreError
-from collapse_ray.artifact.store import Store
 from collapse_ray.ledger.batch import Ack, Resume
-from collapse_ray.ledger.book import Book
-from collapse_ray.ledger.names import NAMESPACE, ledger_name
-from collapse_ray.ledger.query import Group, Sums
+from collapse_ray.ledger.names import NAMESPACE, ledger_key, ledger_name
+from collapse_ray.ledger.node_folder import node_folder
 from collapse_ray.ledger.rows import unpack
+from collapse_ray.ledger.taken_files import TakenFiles
+
+if TYPE_CHECKING:  # meters load this module with the actor's handle, and stay small
+    from collapse_ray.artifact.store import Store
+    from collapse_ray.ledger.query import Group, Sums
 
 log = logging.getLogger(__name__)
 
 FLUSH_S = 10.0
 """Time between segments: batches are acknowledged as durable that late, and kept by their meters until then."""
 LINGER_S = 60.0
-"""A ledger that no meter talked to for so long ends: an actor of no CPUs still keeps its node from being released."""
+"""A ledger that nobody talked to for so long ends: an actor of no CPUs still keeps its node from being released."""
 TASK_RETRIES = 3
 
 
@@ -28,7 +31,7 @@ TASK_RETRIES = 3
     num_cpus=0,
     max_restarts=-1,
     max_task_retries=TASK_RETRIES,
-    concurrency_groups={"store": 4},
+    concurrency_groups={"store": 32},  # meters that start at once wait for one segment
     enable_task_events=False,  # a thousand nodes would make a thousand a second, and Ray keeps them all on the head
 )
 class LedgerActor:
@@ -37,8 +40,13 @@ class LedgerActor:
     What waits for the store has threads of its own, so that batches are taken meanwhile.
     """
 
-    def __init__(self, store: Store, flush_s: float = FLUSH_S, linger_s: float = LINGER_S) -> None:
+    def __init__(self, store: "Store", flush_s: float = FLUSH_S, linger_s: float = LINGER_S) -> None:
+        from collapse_ray.ledger.book import Book  # noqa: PLC0415 - 30 MB, which meters do not need
+
         self._book = Book(store)
+        self._taken = TakenFiles(node_folder(), ledger_name(ledger_key(store)))
+        for packed in self._taken.found():
+            self._book.take(unpack(packed))
         self._flush_s, self._linger_s = flush_s, linger_s
         self._heard_s = time.monotonic()
         self._failure: Exception | None = None
@@ -49,7 +57,13 @@ class LedgerActor:
         if self._failure is not None:
             raise self._failure
         self._heard_s = time.monotonic()
-        return self._book.take(unpack(packed))
+        ack = self._book.take(unpack(packed))
+        self._taken.add(packed)
+        return ack
+
+    def hold(self) -> None:
+        """It is needed, though no meter may have anything to tell."""
+        self._heard_s = time.monotonic()
 
     @ray.method(concurrency_group="store")
     def resume(self, node: str, meter: str | None = None) -> Resume:
@@ -60,10 +74,11 @@ class LedgerActor:
     @ray.method(concurrency_group="store")
     def flush(self) -> None:
         """Makes all that was taken durable."""
-        self._book.flush()
+        with self._taken.written():
+            self._book.flush()
 
     @ray.method(concurrency_group="store")
-    def totals(self) -> dict[Group, Sums]:
+    def totals(self) -> "dict[Group, Sums]":
         """Energy and time so far; see `Book.totals`."""
         return self._book.totals()
 
@@ -73,10 +88,12 @@ class LedgerActor:
             time.sleep(self._flush_s)
             try:
                 if not self._is_idle():
-                    self._book.flush()
+                    with self._taken.written():
+                        self._book.flush()
                     self._book.compact()
                     continue
-                self._book.close()
+                with self._taken.written():
+                    self._book.close()
                 if self._is_idle():
                     ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
                     return
@@ -90,10 +107,10 @@ class LedgerActor:
         return time.monotonic() - self._heard_s > self._linger_s
 
 
-def start_ledger(store: Store, key: str) -> Any:
+def start_ledger(store: "Store", key: str) -> Any:
     """The ledger of a store: the one that runs on the cluster, or a new one.
 
-    It outlives the driver, which may be killed, and ends `LINGER_S` after the last meter.
+    It outlives the driver, which may be killed, and ends `LINGER_S` after the last meter and driver.
     """
     actor: Any = LedgerActor
     name = ledger_name(key)

@@ -7,20 +7,20 @@ with the process; its meter still has it, because only what is in a segment is a
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.ledger.batch import Ack, Batch, Resume
 from collapse_ray.ledger.compact import MAX_SEGMENTS, compact
-from collapse_ray.ledger.journal import Journal
+from collapse_ray.ledger.journal import STATE, Journal
+from collapse_ray.ledger.nodes import Nodes
 from collapse_ray.ledger.pending import Pending, summed_by, tables_of
 from collapse_ray.ledger.query import Group, Sums, read_ledger
-from collapse_ray.ledger.rows import ACCOUNT, MARK, TOTAL, Row, Rows, marks_of, rows_of, totals_of
-from collapse_ray.ledger.tables import latest, of_kind, stacked
+from collapse_ray.ledger.rows import Rows, rows_of
+from collapse_ray.ledger.tables import rows_of_kind
 
 
 @dataclass(slots=True)
@@ -33,32 +33,8 @@ class _Meter:
     closed: bool = False
 
 
-@dataclass(slots=True)
-class _Node:
-    """What the next meter of a node takes over, each with the time when the ledger took it."""
-
-    totals: dict[str, tuple[float, Row]] = field(default_factory=dict)
-    marks: tuple[float, Sequence[Row]] = (0.0, ())
-
-    def learn_totals(self, taken_unix_s: float, totals: Iterable[Row]) -> None:
-        """Takes what is not older than what is known."""
-        for total in totals:
-            if total[0] not in self.totals or taken_unix_s >= self.totals[total[0]][0]:
-                self.totals[total[0]] = (taken_unix_s, total)
-
-    def learn_marks(self, taken_unix_s: float, marks: Sequence[Row]) -> None:
-        """Takes them where they are not older than what is known."""
-        if taken_unix_s >= self.marks[0]:
-            self.marks = (taken_unix_s, marks)
-
-    def forget(self, pending: Pending) -> None:
-        """What these batches said was not written."""
-        for device in pending.totals:
-            self.totals.pop(device, None)
-        self.marks = (0.0, ())
-
-
 LIVE = ("kind", "sweep", "lineage", "stage")
+"""What `Book.totals` sums up by."""
 
 
 class Book:
@@ -79,13 +55,17 @@ class Book:
         """What `totals` read last, and of which segments."""
         self._journal = Journal(store, clock)
         self._meters: dict[str, _Meter] = {}
-        self._nodes: dict[str, _Node] = {}
+        self._nodes = Nodes()
         self._pending: dict[str, Pending] = {}
+        self._successors: dict[str, str] = {}
+        """Nodes that a new meter takes over with the next segment."""
         self._writing = threading.Lock()
         self._memory = threading.Lock()
-        """Held for microseconds: a batch never waits for a segment to be written."""
+        """Never held while the store is read or written: batches are taken meanwhile."""
         self._unsettled: dict[str, int] = {}
         """Last batches that are in a segment, of which is not known yet whether another ledger was faster."""
+        self._misled = False
+        """What is known of nodes holds what was dropped since."""
         self._absorb()
 
     def submit(self, batch: Batch) -> Ack:
@@ -106,16 +86,11 @@ class Book:
             if meter.closed:
                 return Ack(rows.number, now)
             if rows.number == meter.taken + 1:
-                meter.taken = rows.number
                 self._meters[rows.meter] = meter
-                pending = self._pending.get(rows.meter)
-                if pending is None:
-                    pending = Pending(rows.meter, rows.node, rows.number, rows.number, now)
-                    self._pending[rows.meter] = pending
-                pending.add(rows, now)
-                node = self._node(rows.node)
-                node.learn_totals(now, rows.totals)
-                node.learn_marks(now, rows.marks)
+                taken_unix_s = self._nodes.time_of_next(rows.node, now)
+                self._note(rows.meter).add(rows, taken_unix_s)
+                meter.taken = rows.number
+                self._nodes.learn(rows.node, taken_unix_s, rows.totals, rows.marks)
             return Ack(meter.durable, now)
 
     def flush(self) -> None:
@@ -130,11 +105,12 @@ class Book:
     def _flush(self) -> None:
         self._absorb()
         with self._memory:
+            self._take_over()
             cut, self._pending = self._pending, {}
         if not cut:
             return
         try:
-            self._journal.write(*tables_of(cut.values()))
+            self._journal.write(tables_of(cut.values()))
         except BaseException:
             self._restore(cut)
             raise
@@ -161,26 +137,37 @@ class Book:
         Raises:
             StoreError: the segment could not be written; ask again.
         """
-        with self._writing:
-            if meter is not None:
-                self._absorb()
-                self._close_others(node, meter)
-            self._flush()
+        if meter is not None:
             with self._memory:
-                found = self._nodes.get(node, _Node())
-                return Resume(totals_of(total for _, total in found.totals.values()), marks_of(found.marks[1]))
+                self._successors[node] = meter
+        with self._writing:
+            with self._memory:
+                # Of many meters that start at once, the first writes for all who wait.
+                mine = node in self._successors or any(pending.node == node for pending in self._pending.values())
+            if mine or self._unsettled:
+                self._flush()
+            with self._memory:
+                return self._nodes.resume(node)
 
-    def _close_others(self, node: str, successor: str) -> None:
-        with self._memory:
-            for name, meter in self._meters.items():
-                if meter.node == node and name != successor and not meter.closed:
-                    meter.closed = True
-                    self._end(name, meter)
+    def _take_over(self) -> None:
+        """Closes the meters of nodes that have a new one, and notes the new one, also where it has sent nothing yet.
 
-    def _end(self, name: str, meter: _Meter) -> None:
-        """Notes in the next segment that a meter is closed."""
-        empty = Pending(name, meter.node, meter.durable + 1, meter.durable, self._clock())
-        self._pending.setdefault(name, empty).closed = True
+        So it is known to the ledger after this one, which has to close it even if this one still has its batches.
+        """
+        for node, successor in self._successors.items():
+            self._meters.setdefault(successor, _Meter(node))
+            self._note(successor)
+        for name, meter in self._meters.items():
+            if not meter.closed and self._successors.get(meter.node, name) != name:
+                meter.closed = self._note(name).closed = True
+        self._successors = {}
+
+    def _note(self, name: str) -> Pending:
+        """What the next segment says of a meter, if only that it is there."""
+        meter = self._meters[name]
+        taken_unix_s = self._nodes.time_of_next(meter.node, self._clock())
+        empty = Pending(name, meter.node, meter.taken + 1, meter.taken, taken_unix_s)
+        return self._pending.setdefault(name, empty)
 
     def totals(self) -> dict[Group, Sums]:
         """Energy and time so far by (kind, sweep, lineage, stage) and quality, those not yet durable included.
@@ -227,11 +214,15 @@ class Book:
                 self._meters[name].durable = last
             self._unsettled = {}
             if segments:
-                state = stacked(segment.state for segment in segments)
-                ranges = of_kind(state, "range")
-                self._absorb_ranges(ranges)
-                self._absorb_totals(of_kind(state, "total"))
-                self._absorb_marks(of_kind(state, "mark"), ranges.filter(pc.field("last") >= pc.field("first")))
+                self._absorb_ranges(rows_of_kind("range", segments))
+                self._nodes.learn_segments(segments)
+        if self._misled:
+            segments = self._journal.read([known.header.name for known in self._journal.standing()], STATE)
+            with self._memory:
+                self._nodes = Nodes()
+                self._nodes.learn_segments(segments)
+                self._nodes.learn_pending(self._pending.values())
+                self._misled = False
         return bool(segments)
 
     def _absorb_ranges(self, ranges: pa.Table) -> None:
@@ -239,30 +230,12 @@ class Book:
         for name, node, closed in zip(*(ranges[key].to_pylist() for key in ("meter", "node", "closed")), strict=True):
             meter = self._meters.setdefault(name, _Meter(node))
             meter.closed |= closed
-            if reached.get(name, 0) != meter.durable:
-                # Another ledger has these batches. What this one has of them cannot be told apart from what it has
-                # beyond them; nothing of it was acknowledged, so the meter sends that again.
+            if closed or reached.get(name, 0) != meter.durable:
+                # Another ledger has these batches, or told the next meter that they do not count. What this one has of
+                # them cannot be told apart from what it has beyond them; nothing of it was acknowledged, so a meter
+                # that goes on sends that again.
                 meter.taken = meter.durable = reached.get(name, 0)
                 dropped = self._pending.pop(name, None)
-                if dropped is not None:
-                    self._node(meter.node).forget(dropped)
-                    if dropped.closed:
-                        self._end(name, meter)
-
-    def _absorb_totals(self, totals: pa.Table) -> None:
-        newest = latest(totals, ["node", "device"], "taken_unix_s").select(["taken_unix_s", *TOTAL])
-        for row in newest.to_pylist():
-            self._node(row["node"]).learn_totals(row["taken_unix_s"], [tuple(row[name] for name in TOTAL)])
-
-    def _absorb_marks(self, marks: pa.Table, ranges: pa.Table) -> None:
-        of_range = dict[tuple[str, int], dict[Row, None]]()
-        for row in marks.select(["meter", "last", *MARK]).to_pylist():
-            mark = (tuple(row[name] for name in ACCOUNT), *(row[name] for name in MARK[len(ACCOUNT) :]))
-            of_range.setdefault((row["meter"], row["last"]), {})[mark] = None
-        newest = latest(ranges, ["node"], "taken_unix_s").select(["node", "meter", "last", "taken_unix_s"])
-        for row in newest.to_pylist():
-            found = of_range.get((row["meter"], row["last"]), {})
-            self._node(row["node"]).learn_marks(row["taken_unix_s"], tuple(found))
-
-    def _node(self, name: str) -> _Node:
-        return self._nodes.setdefault(name, _Node())
+                self._misled |= dropped is not None
+                if dropped is not None and dropped.closed and not closed:
+                    self._note(name).closed = True

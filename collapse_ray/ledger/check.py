@@ -10,9 +10,9 @@ from collapse_ray.artifact.store import Store
 from collapse_ray.ledger.journal import counted, read_segments
 from collapse_ray.ledger.ranges import counting
 from collapse_ray.ledger.segment import FOLDER, Segment
-from collapse_ray.ledger.tables import joined, latest, of_kind, stacked
+from collapse_ray.ledger.tables import latest, rows_of_kind
 
-_COLUMNS = ["row", "meter", "node", "first", "last", "closed", "device", "energy_uj", "settled_uj"]
+_COLUMNS = ("meter", "last", "first", "closed", "device", "energy_uj", "settled_uj")
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,18 @@ def check(store: Store) -> list[Finding]:
     Raises:
         StoreError: the store cannot be read.
     """
-    segments, torn = read_segments(store, _COLUMNS)
+    segments, torn = read_segments(store, ("range", "total", "entry"), _COLUMNS)
     findings = [Finding("torn", f"{FOLDER}/{one.name}", str(one)) for one in torn]
     return [*findings, *check_segments(segments)]
 
 
 def check_segments(segments: Sequence[Segment]) -> list[Finding]:
     """All that is wrong with segments of one moment, each of which can be read."""
-    ranges = [of_kind(segment.state, "range") for segment in segments]
-    counts = counting(stacked(ranges))
-    state, entries = joined(counted(segments, ranges, counts))
-    return [*_missing(stacked(ranges).filter(pa.array(counts))), *_unbalanced(of_kind(state, "total"), entries)]
+    ranges = rows_of_kind("range", segments)
+    counts = counting(ranges)
+    segments = counted(segments, counts)
+    balance = _unbalanced(rows_of_kind("total", segments), rows_of_kind("entry", segments))
+    return [*_missing(ranges.filter(pa.array(counts))), *balance]
 
 
 def _missing(ranges: pa.Table) -> Iterator[Finding]:

@@ -12,15 +12,15 @@ import pyarrow as pa
 
 from collapse_ray.ledger.journal import Journal, Known
 from collapse_ray.ledger.rows import ACCOUNT
-from collapse_ray.ledger.segment import SCHEMA, Segment
-from collapse_ray.ledger.tables import codes, joined, latest, of_kind, range_ids, stacked
+from collapse_ray.ledger.segment import COLUMNS, RowKind, Segment, schema_of
+from collapse_ray.ledger.tables import STRIDE, codes, latest, names_in, range_ids, rows_of_kind
 
 MAX_SEGMENTS = 60
 MAX_ROWS = 1 << 20
 """At most so many rows are merged at once: a bound on memory and time. A segment of half of them is full."""
 HOUR_S = 3600
 
-_GROUP = ["row", "meter", "last", *ACCOUNT, "quality", "rule"]
+_GROUP = ["meter", "last", *ACCOUNT, "quality", "rule"]
 _SUMS = {"energy_uj": "sum", "duration_s": "sum", "begin_unix_s": "min", "end_unix_s": "max"}
 
 
@@ -39,7 +39,7 @@ def compact(journal: Journal, least: int, look: Callable[[], bool]) -> bool:
     inputs = _choose(journal, least)
     if not inputs:
         return False
-    merged = journal.write(*merge(journal.read(inputs)), replaces=inputs)
+    merged = journal.write(merge(journal.read(inputs)), replaces=inputs)
     journal.read([merged])  # it is the only copy soon: it must be whole
     if look():
         # What is in a segment that another ledger wrote meanwhile may fit the old ones alone.
@@ -70,40 +70,41 @@ def _choose(journal: Journal, least: int) -> list[str]:
     return sorted(header.name for header in headers[: int(np.searchsorted(sizes, MAX_ROWS, side="right"))])
 
 
-def merge(segments: Sequence[Segment]) -> tuple[pa.Table, pa.Table]:
-    """State and entries of a segment that holds all that these hold.
+def merge(segments: Sequence[Segment]) -> dict[RowKind, pa.Table]:
+    """The rows of a segment that holds all that these hold.
 
     Args:
         segments: without the rows of ranges that do not count.
     """
-    state, entries = joined(segments)
-    ranges = of_kind(state, "range")
-    order = np.lexsort((ranges["last"].to_numpy(), ranges["first"].to_numpy(), codes(ranges["meter"])))
-    ranges = ranges.take(order)
-    starts, ends = _runs(ranges)
-    ids = range_ids(ranges)
-    run_ends = np.repeat(ranges["last"].to_numpy()[ends], ends - starts + 1)
-
-    def moved(rows: pa.Table) -> pa.Table:
-        """Rows as of the run that their range became part of."""
-        return _set(rows, "last", run_ends[np.searchsorted(ids, range_ids(rows))])
-
-    runs = _set(ranges.take(ends), "first", ranges["first"].to_numpy()[starts])
+    ranges = rows_of_kind("range", segments)
+    meters = names_in(ranges["meter"])
+    meter, first, last = codes(ranges["meter"], meters), ranges["first"].to_numpy(), ranges["last"].to_numpy()
+    order = np.lexsort((last, first, meter))
+    meter, first, last, ranges = meter[order], first[order], last[order], ranges.take(order)
+    starts, ends = _runs(meter, first, last)
+    ids = meter * STRIDE + last
+    run_ends = np.repeat(last[ends], ends - starts + 1)
     closed = np.logical_or.reduceat(ranges["closed"].to_numpy(), starts) if len(starts) else np.empty(0, bool)
-    marks = of_kind(state, "mark")
-    newest = range_ids(latest(ranges, ["meter"], "last"))
-    rows = [
-        _set(runs, "closed", closed),
-        moved(latest(of_kind(state, "total"), ["meter", "device"], "last")),
-        moved(marks.filter(pa.array(np.isin(range_ids(marks), newest)))),
-        moved(of_kind(state, "gap")),
-    ]
-    return stacked(rows), _summed(moved(entries))
+
+    def moved(kind: RowKind, rows: pa.Table) -> pa.Table:
+        """Rows as of the run that their range became part of."""
+        return _set(kind, rows, "last", run_ends[np.searchsorted(ids, range_ids(rows, meters))])
+
+    totals = latest(rows_of_kind("total", segments), ["meter", "device"], "last")
+    marks = rows_of_kind("mark", segments)
+    newest = range_ids(latest(ranges, ["meter"], "last"), meters)
+    marks = marks.filter(pa.array(np.isin(range_ids(marks, meters), newest)))
+    return {
+        "range": _set("range", _set("range", ranges.take(ends), "first", first[starts]), "closed", closed),
+        "total": moved("total", totals),
+        "mark": moved("mark", marks),
+        "gap": moved("gap", rows_of_kind("gap", segments)),
+        "entry": _summed(moved("entry", rows_of_kind("entry", segments))),
+    }
 
 
-def _runs(ranges: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def _runs(meter: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where ranges that follow one another begin and end, given sorted ranges."""
-    meter, first, last = codes(ranges["meter"]), ranges["first"].to_numpy(), ranges["last"].to_numpy()
     follows = (meter[1:] == meter[:-1]) & (first[1:] == last[:-1] + 1)
     starts = np.flatnonzero(np.append(True, ~follows)) if len(meter) else np.empty(0, np.int64)
     return starts, np.append(starts[1:], len(meter))[: len(starts)] - 1
@@ -115,8 +116,8 @@ def _summed(entries: pa.Table) -> pa.Table:
     by = entries.append_column("hour", pa.array(hours)).group_by([*_GROUP, "hour"], use_threads=False)
     sums = by.aggregate(list(_SUMS.items()))
     names = {f"{name}_{how}": name for name, how in _SUMS.items()}
-    return stacked([sums.rename_columns([names.get(name, name) for name in sums.column_names]).drop_columns("hour")])
+    return sums.rename_columns([names.get(name, name) for name in sums.column_names]).select(list(COLUMNS["entry"]))
 
 
-def _set(table: pa.Table, name: str, values: np.ndarray) -> pa.Table:
-    return table.set_column(table.column_names.index(name), SCHEMA.field(name), pa.array(values))
+def _set(kind: RowKind, table: pa.Table, name: str, values: np.ndarray) -> pa.Table:
+    return table.set_column(table.column_names.index(name), schema_of(kind).field(name), pa.array(values))

@@ -7,7 +7,7 @@ and by others only when that one has written nothing for `SILENT_S`.
 
 import logging
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,8 +20,9 @@ from collapse_ray.artifact.store import Store
 from collapse_ray.ledger.ranges import counting
 from collapse_ray.ledger.segment import (
     FOLDER,
-    SCHEMA,
+    KINDS,
     Header,
+    RowKind,
     Segment,
     TornSegment,
     decode,
@@ -29,12 +30,13 @@ from collapse_ray.ledger.segment import (
     ordinal_of,
     segment_name,
 )
-from collapse_ray.ledger.tables import latest, of_kind, range_ids, stacked
+from collapse_ray.ledger.tables import latest, names_in, range_ids, rows_of_kind, stacked
 
 SILENT_S = 3600.0
+STATE: tuple[RowKind, ...] = ("range", "total", "mark")
+"""What a ledger has to know of segments; the rest is for those who read them."""
 _READERS = 8
 _TRIES = 10
-_RANGE_COLUMNS = ["meter", "first", "last", "closed"]
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +48,21 @@ def list_segments(store: Store) -> list[str]:
 
 
 def read_segments(
-    store: Store, columns: Sequence[str] | None = None, *, entries: bool = True
+    store: Store, kinds: Collection[RowKind] = KINDS, columns: Collection[str] | None = None
 ) -> tuple[list[Segment], list[TornSegment]]:
     """The segments of one moment that no other replaces, and what could not be read.
+
+    Args:
+        store: to read.
+        kinds: of the rows to read.
+        columns: to read of these; None for all.
 
     Raises:
         StoreError: the store cannot be read, or its segments changed at every look.
     """
     for _ in range(_TRIES):
         names = list_segments(store)
-        found = _read_all(store, names, columns, entries=entries)
+        found = _read_all(store, names, kinds, columns)
         # A ledger that merges segments writes the new one, then removes the old ones: between the two looks both or
         # neither may have been seen.
         if list_segments(store) == names and all(one is not None for one in found):
@@ -67,44 +74,54 @@ def read_segments(
 
 
 def _read_all(
-    store: Store, names: Sequence[str], columns: Sequence[str] | None, *, entries: bool
+    store: Store, names: Sequence[str], kinds: Collection[RowKind], columns: Collection[str] | None = None
 ) -> list[Segment | TornSegment | None]:
     with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(partial(_read, store, columns=columns, entries=entries), names))
+        return list(pool.map(partial(_read, store, kinds=kinds, columns=columns), names))
 
 
-def _read(store: Store, name: str, columns: Sequence[str] | None, *, entries: bool) -> Segment | TornSegment | None:
+def _read(
+    store: Store, name: str, kinds: Collection[RowKind], columns: Collection[str] | None
+) -> Segment | TornSegment | None:
     """None where another process removed it meanwhile."""
     content = store.read_document(f"{FOLDER}/{name}")
     if content is None:
         return None
     try:
-        return decode(name, content, columns, entries=entries)
+        return decode(name, content, kinds, columns)
     except TornSegment as torn:
         return torn
 
 
-def counted(segments: Sequence[Segment], ranges: Sequence[pa.Table], counts: np.ndarray) -> list[Segment]:
-    """The segments without the rows of ranges that do not count; closing ranges stay.
+def counted(segments: Sequence[Segment], counts: np.ndarray | None = None) -> list[Segment]:
+    """The segments without the rows of ranges that do not count; empty ranges stay.
 
     Args:
         segments: to filter.
-        ranges: the range rows of each.
-        counts: `counting` of these, one after the other.
+        counts: of their range rows, one segment after the other; None where these are all there are.
     """
+    if counts is None:
+        counts = counting(rows_of_kind("range", segments))
     result, start = [], 0
-    for segment, rows in zip(segments, ranges, strict=True):
-        mask = counts[start : start + rows.num_rows]
-        start += rows.num_rows
-        result.append(segment if mask.all() else _without(segment, range_ids(rows)[mask]))
+    for segment in segments:
+        ranges = segment.tables["range"]
+        mask = counts[start : start + ranges.num_rows]
+        start += ranges.num_rows
+        result.append(segment if mask.all() else _without(segment, mask))
     return result
 
 
-def _without(segment: Segment, ids: np.ndarray) -> Segment:
-    closes = segment.state["closed"].fill_null(False).to_numpy()
-    keep = np.isin(range_ids(segment.state), ids) | closes
-    kept = segment.entries.filter(pa.array(np.isin(range_ids(segment.entries), ids)))
-    return replace(segment, state=segment.state.filter(pa.array(keep)), entries=kept)
+def _without(segment: Segment, mask: np.ndarray) -> Segment:
+    ranges = segment.tables["range"]
+    meters = names_in(ranges["meter"])
+    ids = range_ids(ranges, meters)[mask]
+
+    def kept(kind: RowKind, table: pa.Table) -> pa.Table:
+        if kind == "range":
+            return table.filter(pa.array(mask | (table["last"].to_numpy() < table["first"].to_numpy())))
+        return table.filter(pa.array(np.isin(range_ids(table, meters), ids)))
+
+    return replace(segment, tables={kind: kept(kind, table) for kind, table in segment.tables.items()})
 
 
 @dataclass(frozen=True)
@@ -113,10 +130,6 @@ class Known:
 
     header: Header
     ranges: pa.Table
-
-
-def _known(segment: Segment) -> Known:
-    return Known(segment.header, of_kind(segment.state, "range").select(_RANGE_COLUMNS))
 
 
 class Journal:
@@ -130,26 +143,24 @@ class Journal:
         self._torn: set[str] = set()
 
     def refresh(self) -> list[Segment]:
-        """Looks at the store again; the state of segments that appeared since, of other ledgers, without entries.
+        """Looks at the store again; what counts of segments that other ledgers wrote since, of the kinds of `STATE`.
 
         A torn segment is named in the log and left where it is: reading the store names it again.
         """
         names = list_segments(self._store)
         new = [name for name in names if name not in self.known and name not in self._torn]
-        found = _read_all(self._store, new, None, entries=False)
-        segments = [one for one in found if isinstance(one, Segment)]
+        found = _read_all(self._store, new, STATE)
         for name, one in zip(new, found, strict=True):
             if isinstance(one, TornSegment):
                 self._torn.add(name)
                 log.error("%s", one)
         present = frozenset(names)
+        segments = [one for one in found if isinstance(one, Segment)]
         self.known = {name: known for name, known in self.known.items() if name in present}
-        self.known |= {
-            one.header.name: Known(one.header, of_kind(one.state, "range").select(_RANGE_COLUMNS)) for one in segments
-        }
-        return segments
+        self.known |= {one.header.name: Known(one.header, one.tables["range"]) for one in segments}
+        return self._counted(segments) if segments else []
 
-    def write(self, state: pa.Table, entries: pa.Table, replaces: Collection[str] = ()) -> str:
+    def write(self, tables: Mapping[RowKind, pa.Table], replaces: Collection[str] = ()) -> str:
         """Adds a segment; when this returns, it is durable.
 
         Raises:
@@ -158,37 +169,43 @@ class Journal:
         ordinal = 1 + max((ordinal_of(name) for name in self.known), default=0)
         name = segment_name(ordinal, self.life)
         written_unix_s = self._clock()
-        content = encode(state, entries, self.life, written_unix_s, replaces)
+        content = encode(tables, self.life, written_unix_s, replaces)
         self._store.write_document(f"{FOLDER}/{name}", content, sync=True)
-        num_rows = state.num_rows + entries.num_rows
-        header = Header(name, self.life, written_unix_s, frozenset(replaces), state.num_rows, num_rows)
-        self.known[name] = _known(Segment(header, state, entries))
+        num_rows = sum(table.num_rows for table in tables.values())
+        header = Header(name, self.life, written_unix_s, frozenset(replaces), num_rows)
+        self.known[name] = Known(header, tables["range"])
         return name
 
-    def read(self, names: Sequence[str]) -> list[Segment]:
-        """Whole segments, with the rows that count among all that is known.
+    def read(self, names: Iterable[str], kinds: Collection[RowKind] = KINDS) -> list[Segment]:
+        """Segments, with the rows that count among all that is known.
 
         Raises:
             StoreError: one is torn, or is no longer there.
         """
-        whole = []
-        for name, one in zip(names, _read_all(self._store, names, SCHEMA.names, entries=True), strict=True):
+        names, whole = list(names), list[Segment]()
+        for name, one in zip(names, _read_all(self._store, names, kinds), strict=True):
             if isinstance(one, TornSegment):
                 raise one
             if one is None:
                 raise StoreError(f"{FOLDER}/{name} was removed by another ledger")
             whole.append(one)
+        return self._counted(whole)
+
+    def _counted(self, segments: Sequence[Segment]) -> list[Segment]:
+        masks = self._masks()
+        standing = [one for one in segments if one.header.name in masks]
+        return counted(standing, np.concatenate([np.empty(0, bool), *(masks[one.header.name] for one in standing)]))
+
+    def _masks(self) -> dict[str, np.ndarray]:
+        """Which range rows of each segment count."""
         standing = self.standing()
-        counts = counting(stacked(known.ranges for known in standing))
-        ends = np.cumsum([0, *(known.ranges.num_rows for known in standing)])
-        masks = {known.header.name: counts[ends[i] : ends[i + 1]] for i, known in enumerate(standing)}
-        return counted(
-            whole, [of_kind(one.state, "range") for one in whole], np.concatenate([masks[name] for name in names])
-        )
+        counts = counting(stacked("range", (known.ranges for known in standing)))
+        ends = np.cumsum([known.ranges.num_rows for known in standing], dtype=int)
+        return {known.header.name: mask for known, mask in zip(standing, np.split(counts, ends)[:-1], strict=True)}
 
     def reached(self) -> dict[str, int]:
         """The last batch of each meter that counts."""
-        ranges = stacked(known.ranges for known in self.standing())
+        ranges = stacked("range", (known.ranges for known in self.standing()))
         newest = latest(ranges.filter(pa.array(counting(ranges))), ["meter"], "last").select(["meter", "last"])
         return {row["meter"]: row["last"] for row in newest.to_pylist()}
 

@@ -3,8 +3,8 @@
 import json
 import logging
 import os
+import threading
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,11 @@ from collapse_ray.energy.marks import Work
 TURN_S = 300.0
 """Ended marks are kept for this long at least: as long as a meter keeps what the ledger has not taken."""
 
-Call = tuple[str, dict[str, Any]]
-"""Method of `NodeMeter` and its arguments."""
-
 log = logging.getLogger(__name__)
 
 
 class MarkFile:
-    """Appends calls, and gives those of the meter before back; one writer.
+    """Appends begins and ends of work, and gives those of the meter before back.
 
     The kernel has each line when a method returns, so that a killed process loses none. Two files take turns: of what
     is older than both, only the work that is still open is kept.
@@ -34,31 +31,36 @@ class MarkFile:
     def __init__(self, path: Path, turn_s: float = TURN_S) -> None:
         self._path, self._before = path, path.with_suffix(".before")
         self._turn_s = turn_s
-        self._open: dict[str, str] = {}
-        self._turn_at_s = time.monotonic() + turn_s
-        lines = [line for file in (self._before, self._path) if file.exists() for line in _whole_lines(file)]
-        self._found = [(method, arguments) for method, arguments in map(json.loads, lines)]
-        self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        self._lock = threading.Lock()
+        self._open: dict[str, str] = {}  # line of each token's begin
+        left = [file for file in (self._before, path) if file.exists()]
+        self.was_left = bool(left)
+        """Whether the meter before this one was killed: else it removed its files."""
+        lines = [line for file in left for line in _whole_lines(file)]
+        self._found: list[tuple[str, dict[str, Any]]] = [json.loads(line) for line in lines]
         for line, (method, arguments) in zip(lines, self._found, strict=True):
             self._note(method, arguments, line)
+        self._file: int | None = _append_to(path)
+        self._turn_at_s = time.monotonic() + turn_s
 
-    def found(self) -> Sequence[Call]:
-        """What the meter before this one was told, in order."""
-        calls = [(method, dict(arguments)) for method, arguments in self._found if method != "seen"]
-        for _, arguments in calls:
-            if "work" in arguments:
+    def found(self) -> list[tuple[str, dict[str, Any]]]:
+        """What the meter before this one was told, in order: methods of `NodeMeter` and their arguments."""
+        begins_ends = [(method, dict(arguments)) for method, arguments in self._found if method != "seen"]
+        for method, arguments in begins_ends:
+            if method == "begin":
                 arguments["work"] = Work(**arguments["work"])
-        return calls
+        return begins_ends
 
-    def found_open(self) -> dict[str, str]:
-        """Worker of each token that it was told the begin of, and no end."""
-        return {token: json.loads(line)[1]["worker"] for token, line in self._open.items()}
-
-    def last_seen_s(self) -> float | None:
-        """When it last said that the workers lived."""
+    def last_s(self) -> float | None:
+        """The last time at which it is known to have lived; None where it left nothing."""
         return max((arguments["time_s"] for _, arguments in self._found), default=None)
 
-    def begin(self, token: str, work: Work, claim: dict[str, Any]) -> None:
+    def open_workers(self) -> dict[str, str]:
+        """Which worker holds which token."""
+        with self._lock:
+            return {token: json.loads(line)[1]["worker"] for token, line in self._open.items()}
+
+    def begin(self, token: str, work: Work, **claim: Any) -> None:
         """Work begins; arguments as of `NodeMeter.begin`."""
         self._append("begin", {"token": token, "work": asdict(work), **claim})
 
@@ -67,9 +69,8 @@ class MarkFile:
         self._append("end", {"token": token, "time_s": time_s})
 
     def seen(self, time_s: float) -> None:
-        """At this time all workers with open work lived."""
-        if self._open:
-            self._append("seen", {"time_s": time_s})
+        """All workers of open work lived at that time."""
+        self._append("seen", {"time_s": time_s})
 
     def remove(self) -> None:
         """Nobody needs the files any more."""
@@ -77,17 +78,18 @@ class MarkFile:
             file.unlink(missing_ok=True)
 
     def _append(self, method: str, arguments: dict[str, Any]) -> None:
-        line = json.dumps([method, arguments])
-        self._note(method, arguments, line)
-        if self._file is None:
-            return
-        try:
-            if time.monotonic() > self._turn_at_s:
-                self._turn(self._file)
-            os.write(self._file, f"{line}\n".encode())
-        except OSError as error:
-            log.warning("marks are not kept beside the meter any more (%s): it must not be killed", error)
-            self._file = None
+        line = json.dumps([method, arguments]) + "\n"
+        with self._lock:
+            self._note(method, arguments, line)
+            if self._file is None:
+                return
+            try:
+                if time.monotonic() > self._turn_at_s:
+                    self._file = self._turned(self._file)
+                os.write(self._file, line.encode())
+            except OSError as error:
+                log.warning("marks are not kept beside the meter any more (%s): now it must not be killed", error)
+                self._file = None
 
     def _note(self, method: str, arguments: dict[str, Any], line: str) -> None:
         if method == "begin":
@@ -95,12 +97,17 @@ class MarkFile:
         elif method == "end":
             self._open.pop(arguments["token"], None)
 
-    def _turn(self, file: int) -> None:
-        self._path.replace(self._before)
+    def _turned(self, file: int) -> int:
         os.close(file)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-        os.write(self._file, "".join(f"{line}\n" for line in self._open.values()).encode())
+        self._path.replace(self._before)
+        file = _append_to(self._path)
+        os.write(file, "".join(self._open.values()).encode())
         self._turn_at_s = time.monotonic() + self._turn_s
+        return file
+
+
+def _append_to(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
 
 
 def _whole_lines(file: Path) -> list[str]:

@@ -8,11 +8,8 @@ import pyarrow as pa
 
 from collapse_ray.ledger.compact import HOUR_S
 from collapse_ray.ledger.query import Group, Sums
-from collapse_ray.ledger.rows import ACCOUNT, ENTRY, GAP, MARK, TOTAL, Row, Rows
-from collapse_ray.ledger.segment import table_of
-
-_RANGE = ("meter", "node", "first", "last", "taken_unix_s", "closed")
-_FROM = ("meter", "last", "taken_unix_s")
+from collapse_ray.ledger.rows import ACCOUNT, Row, Rows
+from collapse_ray.ledger.segment import KINDS, RowKind, table_of
 
 
 @dataclass
@@ -65,28 +62,19 @@ class Pending:
         known[3] = max(known[3], end_unix_s)
 
 
-def tables_of(pending: Iterable[Pending]) -> tuple[pa.Table, pa.Table]:
-    """State and entries of a segment."""
-    ranges, totals, marks, gaps, entries = [], [], [], [], []
+def tables_of(pending: Iterable[Pending]) -> dict[RowKind, pa.Table]:
+    """The rows of a segment."""
+    rows: dict[RowKind, list[Row]] = {kind: [] for kind in KINDS}
     for one in pending:
-        origin = (one.meter, one.last, one.taken_unix_s)
-        ranges.append((one.meter, one.node, one.first, one.last, one.taken_unix_s, one.closed))
-        totals += [(*origin, *row) for row in one.totals.values()]
-        marks += [(*origin, *account, *rest) for account, *rest in one.marks]
-        gaps += [(*origin, one.node, *row) for row in one.gaps]
-        entries += [
-            (one.meter, one.last, *account, quality, rule, *sums)
-            for (account, quality, rule, _), sums in one.entries.items()
+        origin = (one.meter, one.last)
+        rows["range"].append((*origin, one.first, one.node, one.taken_unix_s, one.closed))
+        rows["total"] += [(*origin, one.taken_unix_s, *total) for total in one.totals.values()]
+        rows["mark"] += [(*origin, *account, *rest) for account, *rest in one.marks]
+        rows["gap"] += [(*origin, one.node, *gap) for gap in one.gaps]
+        rows["entry"] += [
+            (*origin, *account, quality, rule, *sums) for (account, quality, rule, _), sums in one.entries.items()
         ]
-    state = table_of(
-        [
-            ("range", _RANGE, ranges),
-            ("total", (*_FROM, *TOTAL), totals),
-            ("mark", (*_FROM, *MARK), marks),
-            ("gap", (*_FROM, "node", *GAP), gaps),
-        ]
-    )
-    return state, table_of([("entry", ("meter", "last", *ENTRY), entries)])
+    return {kind: table_of(kind, of_kind) for kind, of_kind in rows.items()}
 
 
 def summed_by(columns: Sequence[str], sums: Mapping[Group, Sums], pending: Iterable[Pending]) -> dict[Group, Sums]:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -20,10 +19,8 @@ from collapse_ray.energy.accumulate import UJ_PER_J
 from collapse_ray.energy.series import Quality
 from collapse_ray.energy.window import MEASURED
 from collapse_ray.ledger.journal import counted, read_segments
-from collapse_ray.ledger.ranges import counting
-from collapse_ray.ledger.rows import GAP, TOTAL
-from collapse_ray.ledger.segment import Segment, plain
-from collapse_ray.ledger.tables import STRIDE, codes, joined, latest, of_kind, stacked
+from collapse_ray.ledger.segment import plain
+from collapse_ray.ledger.tables import STRIDE, codes, latest, names_in, rows_of_kind
 
 COLUMNS = (
     *("kind", "sweep", "lineage", "generation", "stage", "substage", "artifact"),
@@ -52,9 +49,9 @@ class Ledger:
     entries: pa.Table
     """Of `COLUMNS`; strings are dictionary-encoded. `energy_uj` is null where `quality` is `unmeasured`."""
     gaps: pa.Table
-    """Of `meter`, `node` and `rows.GAP`."""
+    """Of `segment.COLUMNS["gap"]`."""
     totals: pa.Table
-    """Of `meter`, `last` and `rows.TOTAL`: the newest of each meter and device."""
+    """Of `segment.COLUMNS["total"]`: the newest of each meter and device."""
 
     def by(self, columns: Sequence[str]) -> pd.DataFrame:
         """Entries summed up.
@@ -149,33 +146,25 @@ def read_ledger(store: Store) -> Ledger:
         TornSegment: a segment cannot be read; the message names it.
         StoreError: the store cannot be read.
     """
-    segments, torn = read_segments(store)
+    segments, torn = read_segments(store, ("range", "total", "gap", "entry"))
     if torn:
         raise torn[0]
-    return ledger_of(segments)
-
-
-def ledger_of(segments: Sequence[Segment]) -> Ledger:
-    """What counts in segments of one moment."""
-    ranges = [of_kind(segment.state, "range") for segment in segments]
-    segments = counted(segments, ranges, counting(stacked(ranges)))
-    state, entries = joined(segments)
-    totals = latest(of_kind(state, "total"), ["meter", "device"], "last")
-    entries = _named(entries, totals)
-    gaps = of_kind(state, "gap").select(["meter", "node", *GAP])
-    return Ledger(entries.select(COLUMNS), gaps, totals.select(["meter", "last", *TOTAL]))
+    segments = counted(segments)
+    totals = latest(rows_of_kind("total", segments), ["meter", "device"], "last")
+    entries = _named(rows_of_kind("entry", segments), totals)
+    return Ledger(entries.select(COLUMNS), rows_of_kind("gap", segments), totals)
 
 
 def _named(entries: pa.Table, totals: pa.Table) -> pa.Table:
     """Entries with the name and kind of their devices, which meters tell with the totals."""
     devices = latest(totals, ["node", "device"], "taken_unix_s")
-    found = pd.Index(_places(devices)).get_indexer(pd.Index(_places(entries)))
+    names = {key: names_in(devices[key]) for key in ("node", "device")}
+
+    def places(table: pa.Table) -> pd.Index:
+        return pd.Index(codes(table["node"], names["node"]) * STRIDE + codes(table["device"], names["device"]))
+
+    found = places(devices).get_indexer(places(entries))
     rows = pa.array(found, mask=found < 0)
     for name in ("device_name", "device_kind"):
-        entries = entries.set_column(entries.column_names.index(name), name, devices[name].take(rows))
+        entries = entries.append_column(name, devices[name].take(rows))
     return entries
-
-
-def _places(table: pa.Table) -> np.ndarray:
-    """A number for the (node, device) of each row of tables that share their dictionaries."""
-    return codes(table["node"]) * STRIDE + codes(table["device"])

@@ -15,19 +15,19 @@ from bisect import bisect_left
 import numpy as np
 import pyarrow as pa
 
-from collapse_ray.ledger.tables import STRIDE, codes
+from collapse_ray.ledger.tables import STRIDE, codes, names_in
 
 
 def counting(ranges: pa.Table) -> np.ndarray:
     """Which of the range rows of all segments count.
 
     Args:
-        ranges: columns `meter` (dictionary-encoded, one dictionary), `first`, `last`, `closed`.
+        ranges: columns `meter`, `first`, `last`, `closed`.
 
     Returns:
-        bool [num_rows]; empty ranges, which only close a meter, do not count.
+        bool [num_rows]; empty ranges, which only say that a meter is there or closed, do not count.
     """
-    meter = codes(ranges["meter"])
+    meter = codes(ranges["meter"], names_in(ranges["meter"]))
     first, last, closed = (ranges[name].to_numpy() for name in ("first", "last", "closed"))
     limits = np.full(meter.max(initial=-1) + 1, STRIDE)
     np.minimum.at(limits, meter[closed], last[closed])

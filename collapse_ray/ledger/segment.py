@@ -9,35 +9,53 @@ All is in one table, so that one file is one commit. The column `row` says what 
     gap     a new gap
     entry   joules of one account, quality, rule and hour
 
-What is not an entry comes first, so that the state can be read without the entries. Pages carry checksums.
+Rows of a kind have row groups of their own, so that each kind can be read without the others. Pages carry checksums.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from collapse_ray.artifact.record import StoreError
-from collapse_ray.ledger.rows import ACCOUNT, Row
+from collapse_ray.ledger.rows import ENTRY, GAP, MARK, TOTAL, Row
 
 FOLDER = "ledger"
 VERSION = 1
 
-_TEXT = pa.dictionary(pa.int32(), pa.string())
-_BOOL, _INT, _FLOAT = pa.bool_(), pa.int64(), pa.float64()
-_RANGE_FIELDS = {"first": _INT, "last": _INT, "taken_unix_s": _FLOAT, "closed": _BOOL}
-_OTHER_FIELDS = {
-    **{"quality": _TEXT, "rule": _TEXT, "energy_uj": _INT, "duration_s": _FLOAT},
-    **{"begin_unix_s": _FLOAT, "end_unix_s": _FLOAT},
-    **{"device_name": _TEXT, "device_kind": _TEXT, "settled_uj": _INT, "counter_uj": _INT, "boot_id": _TEXT},
-    **{"settled_unix_s": _FLOAT, "begin_s": _FLOAT, "end_s": _FLOAT, "share": _FLOAT, "worker": _TEXT},
-    **{"reason": _TEXT, "bridged": _BOOL},
+RowKind = Literal["range", "total", "mark", "gap", "entry"]
+COLUMNS: dict[RowKind, tuple[str, ...]] = {
+    "range": ("meter", "last", "first", "node", "taken_unix_s", "closed"),
+    "total": ("meter", "last", "taken_unix_s", *TOTAL),
+    "mark": ("meter", "last", *MARK),
+    "gap": ("meter", "last", "node", *GAP),
+    "entry": ("meter", "last", *ENTRY),
 }
-_ACCOUNT_FIELDS = {name: _INT if name == "generation" else _TEXT for name in ACCOUNT}
-SCHEMA = pa.schema(list({"row": _TEXT, "meter": _TEXT, **_RANGE_FIELDS, **_ACCOUNT_FIELDS, **_OTHER_FIELDS}.items()))
+"""What rows of each kind have; other columns of the file are null there."""
+KINDS = tuple(COLUMNS)
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+_INTS = ("first", "last", "generation", "energy_uj", "settled_uj", "counter_uj")
+_BOOLS = ("closed", "bridged")
+_FLOATS = ("share",)
+
+
+def _type(name: str) -> pa.DataType:
+    if name in _INTS:
+        return pa.int64()
+    if name in _BOOLS:
+        return pa.bool_()
+    return pa.float64() if name.endswith("_s") or name in _FLOATS else _TEXT
+
+
+def schema_of(kind: RowKind) -> pa.Schema:
+    """Names and types of the rows of a kind; strings are dictionary-encoded."""
+    return pa.schema([(name, _type(name)) for name in COLUMNS[kind]])
 
 
 def plain(schema: pa.Schema) -> pa.Schema:
@@ -45,15 +63,15 @@ def plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema([(field.name, pa.string() if field.type == _TEXT else field.type) for field in schema])
 
 
-_PLAIN = plain(SCHEMA)
-
-_META = b"collapse_ray"
+_ALL = dict.fromkeys(name for names in COLUMNS.values() for name in names)
+_SCHEMA = pa.schema([("row", _TEXT), *((name, _type(name)) for name in _ALL)])
+_META = "collapse_ray"
 _ROWS_IN_GROUP = 1 << 18
-_DICTIONARIES = [field.name for field in SCHEMA if field.type == _TEXT]
+_DICTIONARIES = [field.name for field in _SCHEMA if field.type == _TEXT]
 _ENCODING = {
-    field.name: "DELTA_BINARY_PACKED" if field.type == _INT else "BYTE_STREAM_SPLIT"
-    for field in SCHEMA
-    if field.type in (_INT, _FLOAT)
+    field.name: "DELTA_BINARY_PACKED" if field.type == pa.int64() else "BYTE_STREAM_SPLIT"
+    for field in _SCHEMA
+    if field.type in (pa.int64(), pa.float64())
 }
 
 
@@ -82,18 +100,15 @@ class Header:
     written_unix_s: float
     replaces: frozenset[str]
     """Names of the segments that were merged into this one; they no longer count."""
-    num_state_rows: int
     num_rows: int
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment in memory."""
+    """One segment in memory, or some kinds of its rows."""
 
     header: Header
-    state: pa.Table
-    """Rows that are not entries."""
-    entries: pa.Table
+    tables: Mapping[RowKind, pa.Table]
 
 
 def segment_name(ordinal: int, life: str) -> str:
@@ -106,87 +121,80 @@ def ordinal_of(name: str) -> int:
     return int(name.split("-")[1])
 
 
-def table_of(parts: Iterable[tuple[str, Sequence[str], Sequence[Row]]]) -> pa.Table:
-    """Rows of several kinds as one table of `SCHEMA`.
-
-    Args:
-        parts: for each kind of row: its name, the names of its columns, its rows.
-    """
-    tables = [_PLAIN.empty_table()]
-    for kind, names, rows in parts:
-        if rows:
-            columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
-            schema = pa.schema([_PLAIN.field(name) for name in ("row", *names)])
-            tables.append(pa.table({"row": [kind] * len(rows), **columns}, schema=schema))
-    return pa.concat_tables(tables, promote_options="default").cast(SCHEMA)
+def table_of(kind: RowKind, rows: Sequence[Row]) -> pa.Table:
+    """Rows of a kind, each with a value for each of its `COLUMNS`."""
+    schema = schema_of(kind)
+    columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
+    return pa.table([list(values) for values in columns], schema=plain(schema)).cast(schema)
 
 
-def encode(state: pa.Table, entries: pa.Table, life: str, written_unix_s: float, replaces: Collection[str]) -> bytes:
+def encode(
+    tables: Mapping[RowKind, pa.Table], life: str, written_unix_s: float, replaces: Collection[str] = ()
+) -> bytes:
     """The file."""
     about = {
         "version": VERSION,
         "life": life,
         "written_unix_s": written_unix_s,
         "replaces": sorted(replaces),
-        "num_state_rows": state.num_rows,
+        "num_rows": {kind: tables[kind].num_rows for kind in KINDS},
     }
-    table = pa.concat_tables([state, entries]).replace_schema_metadata({_META: json.dumps(about)})
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         sink,
-        row_group_size=_ROWS_IN_GROUP,
+        _SCHEMA,
         compression="zstd",
         use_dictionary=_DICTIONARIES,  # pyright: ignore[reportArgumentType] - its docs say: bool or list
         column_encoding=_ENCODING,
         write_page_checksum=True,
-    )
+    ) as writer:
+        for kind in KINDS:
+            if tables[kind].num_rows:  # else there would be a row group without rows
+                writer.write_table(_widened(kind, tables[kind]), row_group_size=_ROWS_IN_GROUP)
+        writer.add_key_value_metadata({_META: json.dumps(about)})
     return sink.getvalue().to_pybytes()
 
 
-def decode(name: str, content: bytes, columns: Sequence[str] | None = None, *, entries: bool = True) -> Segment:
+def _widened(kind: RowKind, table: pa.Table) -> pa.Table:
+    """Rows of a kind with all columns of the file."""
+    row = pa.DictionaryArray.from_arrays(np.zeros(table.num_rows, np.int32), pa.array([kind]))
+    named = table.add_column(0, "row", row)
+    return pa.concat_tables([_SCHEMA.empty_table(), named], promote_options="default")
+
+
+def decode(
+    name: str, content: bytes, kinds: Collection[RowKind] = KINDS, columns: Collection[str] | None = None
+) -> Segment:
     """Reads a file.
 
     Args:
         name: of the segment.
         content: the whole file.
-        columns: to read; None for all.
-        entries: False reads the state alone.
+        kinds: of the rows to read.
+        columns: to read of those that these rows have; None for all.
 
     Raises:
         TornSegment: it is not a whole segment of this version.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        header = _header(name, file)
-        if header.num_rows < header.num_state_rows:
-            raise ValueError(f"it has {header.num_rows} rows, of which {header.num_state_rows} are of its state")
-        groups = range(file.num_row_groups) if entries else _first_groups(file, header.num_state_rows)
-        table = file.read_row_groups(list(groups), columns=columns)
+        about: Mapping[str, Any] = json.loads((file.metadata.metadata or {})[_META.encode()])
+        if about["version"] != VERSION:
+            raise ValueError(f"it is of version {about['version']}, and this collapse-ray reads version {VERSION}")
+        replaces = frozenset(about["replaces"])
+        header = Header(name, about["life"], about["written_unix_s"], replaces, file.metadata.num_rows)
+        tables: dict[RowKind, pa.Table] = {
+            kind: file.read_row_groups(groups, [name for name in COLUMNS[kind] if columns is None or name in columns])
+            for kind, groups in _groups(about["num_rows"])
+            if kind in kinds
+        }
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise TornSegment(name, error) from error
-    return Segment(header, table.slice(0, header.num_state_rows), table.slice(header.num_state_rows))
+    return Segment(header, tables)
 
 
-def _header(name: str, file: pq.ParquetFile) -> Header:
-    about: Mapping[str, Any] = json.loads((file.schema_arrow.metadata or {})[_META])
-    if about["version"] != VERSION:
-        raise ValueError(f"it is of version {about['version']}, and this collapse-ray reads version {VERSION}")
-    return Header(
-        name=name,
-        life=about["life"],
-        written_unix_s=about["written_unix_s"],
-        replaces=frozenset(about["replaces"]),
-        num_state_rows=about["num_state_rows"],
-        num_rows=file.metadata.num_rows,
-    )
-
-
-def _first_groups(file: pq.ParquetFile, num_rows: int) -> range:
-    """The row groups that hold the first rows."""
-    seen = 0
-    for group in range(file.num_row_groups):
-        if seen >= num_rows:
-            return range(group)
-        seen += file.metadata.row_group(group).num_rows
-    return range(file.num_row_groups)
+def _groups(num_rows: Mapping[str, int]) -> Iterator[tuple[RowKind, list[int]]]:
+    """The row groups of each kind."""
+    ends = accumulate((-(-num_rows[kind] // _ROWS_IN_GROUP) for kind in KINDS), initial=0)
+    for kind, (begin, end) in zip(KINDS, pairwise(ends), strict=True):
+        yield kind, list(range(begin, end))

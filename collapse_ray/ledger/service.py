@@ -2,23 +2,23 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 import torch
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.exceptions import RayError
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.energy.marks import Marker
 from collapse_ray.ledger.actor import start_ledger
 from collapse_ray.ledger.ancestry import write_energies
-from collapse_ray.ledger.marker import RayMarker
-from collapse_ray.ledger.meter_actor import MeterActor
-from collapse_ray.ledger.names import NAMESPACE, ledger_key, meter_name
+from collapse_ray.ledger.marker import RayMarker, deliver_marks
+from collapse_ray.ledger.meter_actor import LAG_S, start_meter
+from collapse_ray.ledger.names import ledger_key
 from collapse_ray.ledger.query import read_ledger
 from collapse_ray.train.execution import MeterConfig, RunConfig
 from collapse_ray.train.group import Group
@@ -27,10 +27,13 @@ log = logging.getLogger(__name__)
 
 WATCH_S = 2.0
 """A node that joins is metered within this time, and the start of a process."""
+POLL_S = 0.1
 START_S = 30.0
 """Lineages begin when every node is metered, and no later than this: what is not looked at cannot be told later."""
-CLOSE_S = 10.0
-"""What meters have not delivered by then is lost; the ledger's check shows it."""
+CLOSE_S = 20.0
+"""A driver waits no longer than this for its meters to deliver what they have."""
+LAST_PAUSE_S = 60.0
+"""A meter that does not start is started again after pauses that grow up to this."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ def gpus_of(device: torch.device) -> tuple[str, ...]:
 def metered(store: Store, run: RunConfig) -> Iterator[RayMarks]:
     """Starts the ledger of a store and a meter on every node, those that join later included.
 
-    Other jobs with the same store find them and use them; what ends with the job that started it, they start anew. At
-    the end every artifact of the store has its joules beside its record.
+    Jobs with the same store share them. They end with the last of these jobs, also where that is killed. At the end
+    every artifact of the store has its joules beside its record.
     """
     key = ledger_key(store)
     keeper = _Keeper(store, key, run.meter)
@@ -73,80 +76,101 @@ def metered(store: Store, run: RunConfig) -> Iterator[RayMarks]:
         write_energies(store, read_ledger(store))
 
 
+@dataclass
+class _Kept:
+    """The meter of one node, as far as it is known here."""
+
+    meter: Any
+    answer: Any
+    """To the last `hold`."""
+    held: bool = False
+    pause_s: float = 0.0
+    retry_at_s: float = 0.0
+
+
 class _Keeper:
-    """A thread that starts a meter on every node that has none, and what was lost again."""
+    """A thread that starts what is not there, or no longer, and tells what is there that it is still needed."""
 
     def __init__(self, store: Store, key: str, meter: MeterConfig) -> None:
         self._store, self._key, self._config = store, key, meter
         self._job = ray.get_runtime_context().get_job_id()
         self._ledger = start_ledger(store, key)
-        self._meters: dict[str, Any] = {}
-        self._answers: dict[str, Any] = {}
+        self._kept: dict[str, _Kept] = {}
         self._ended = threading.Event()
         self._look()
-        answers = list(self._answers.values())
-        ready, _ = ray.wait(answers, num_returns=len(answers), timeout=START_S)
-        if len(ready) < len(answers):
-            log.warning("%d of %d nodes are not metered yet", len(answers) - len(ready), len(answers))
+        self._await_meters()
         self._thread = threading.Thread(target=self._watch, name="collapse-keeper", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the meters, each of which delivers what it has, and then makes all durable."""
+        """Ends the meters that no other job holds, each of which delivers what it has; then makes all durable."""
         self._ended.set()
         self._thread.join()
-        meters = list(self._meters.values())
-        ended = _wait([meter.release.remote(self._job) for meter in meters], "a meter") or []
-        for meter, has_ended in zip(meters, ended, strict=False):
-            if has_ended:
-                ray.kill(meter)
-        _wait([self._ledger.flush.remote()], "the ledger")
+        deliver_marks()
+        meters = {f"the meter of node {node}": kept.meter for node, kept in self._kept.items()}
+        have_ended = _await({who: meter.release.remote(self._job) for who, meter in meters.items()})
+        if not all(have_ended):
+            time.sleep(LAG_S + 2 * self._config.interval_s)
+        _await({"the ledger": self._ledger.flush.remote()})
+
+    def _await_meters(self) -> None:
+        until_s = time.monotonic() + START_S
+        while waiting := [kept.answer for kept in self._kept.values() if not kept.held]:
+            if time.monotonic() > until_s:
+                log.warning("%d of %d nodes are not metered yet", len(waiting), len(self._kept))
+                return
+            ray.wait(waiting, num_returns=len(waiting), timeout=WATCH_S)
+            time.sleep(POLL_S)  # an actor that did not start has answered, too
+            self._look()
 
     def _watch(self) -> None:
         while not self._ended.wait(WATCH_S):
-            try:
-                self._look()
-            except RayError as error:
-                log.warning("the energy meters could not be looked after, which is tried again: %s", error)
+            self._look()
 
     def _look(self) -> None:
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        for node in self._meters.keys() - alive:
-            del self._meters[node], self._answers[node]
-        for node in alive:
-            if node not in self._meters or self._is_lost(node):
-                self._ledger = start_ledger(self._store, self._key)
-                self._meters[node] = self._start(node)
-                self._answers[node] = self._meters[node].ready.remote()
+        try:
+            self._ledger = start_ledger(self._store, self._key)
+            self._ledger.hold.remote()
+            alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+            self._kept = {node: self._look_at(node, self._kept.get(node)) for node in alive}
+        except RayError as error:
+            log.warning("the energy meters could not be looked after, which is tried again: %s", error)
 
-    def _start(self, node: str) -> Any:
-        pinned = NodeAffinitySchedulingStrategy(node, soft=False)
-        name = meter_name(self._key, node)
-        options = MeterActor.options(
-            name=name, namespace=NAMESPACE, get_if_exists=True, scheduling_strategy=pinned, num_cpus=0
-        )
-        meter: Any = options.remote(self._key, self._config.interval_s, self._config.estimate, self._config.tdp_w)
-        meter.hold.remote(self._job)
-        return meter
-
-    def _is_lost(self, node: str) -> bool:
-        """Whether a meter ended for good, as with the job that started it; asks it again once it has answered."""
-        answered, _ = ray.wait([self._answers[node]], timeout=0)
+    def _look_at(self, node: str, kept: _Kept | None) -> _Kept:
+        """Holds the meter of a node for some more time, or starts another where it has ended."""
+        if kept is None:
+            return self._start(node)
+        answered, _ = ray.wait([kept.answer], timeout=0)
         if not answered:
-            return False
+            return kept
         try:
             ray.get(answered)
-        except RayActorError:
-            return True
-        self._answers[node] = self._meters[node].ready.remote()
-        return False
+        except RayError as error:
+            now_s = time.monotonic()
+            if now_s < kept.retry_at_s:
+                return kept
+            pause_s = min(2 * kept.pause_s or WATCH_S, LAST_PAUSE_S)
+            log.info("the meter of node %s ended, another is started: %s", node, error)
+            return replace(self._start(node), pause_s=pause_s, retry_at_s=now_s + pause_s)
+        return _Kept(kept.meter, kept.meter.hold.remote(self._job), held=True)
+
+    def _start(self, node: str) -> _Kept:
+        config = self._config
+        meter = start_meter(self._key, node, config.interval_s, config.estimate, config.tdp_w)
+        return _Kept(meter, meter.hold.remote(self._job))
 
 
-def _wait(answers: list[Any], who: str) -> list[Any] | None:
-    """Waits for answers; None where they do not come, which may not stop what was metered."""
-    try:
-        return ray.get(answers, timeout=CLOSE_S)
-    except (RayError, GetTimeoutError) as error:
-        why = str(error).strip().splitlines()[-1]
+def _await(answers: dict[str, Any]) -> list[Any]:
+    """The answers that come; that others do not come may not stop what was metered."""
+    answered, _ = ray.wait(list(answers.values()), num_returns=len(answers), timeout=CLOSE_S) if answers else ([], [])
+    values = []
+    for who, answer in answers.items():
+        try:
+            if answer in answered:
+                values.append(ray.get(answer))
+                continue
+            why = f"no answer within {CLOSE_S:.0f} s"
+        except RayError as error:
+            why = str(error).strip().splitlines()[-1]
         log.warning("%s did not end well; what it had not delivered is not in the ledger: %s", who, why)
-        return None
+    return values

@@ -5,7 +5,7 @@ from typing import Any
 from collapse_ray.data.regime import PoolPlan
 from collapse_ray.lineage.spec import LineageSpec
 
-STAGE_VERSION = {"ingest": 1, "train": 1, "generate": 1, "evaluate": 1}
+STAGE_VERSION = {"ingest": 1, "train": 1, "generate": 1, "evaluate": 2}
 """Raised when a stage's algorithm changes its numbers, so that old artifacts are not taken for new ones."""
 
 

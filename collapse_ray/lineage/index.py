@@ -15,12 +15,24 @@ FOLDER = "lineages"
 
 def write_index(store: Store, name: str, lineage: LineageSpec, prepared: Prepared, progress: Progress) -> None:
     """Writes `lineages/<name>-<fingerprint>.json`, unless a deeper run of the same lineage wrote more."""
-    path = f"{FOLDER}/{name}-{lineage_fingerprint(lineage, prepared)}.json"
+    path = _path(name, lineage, prepared)
     content = index_of(name, lineage, prepared, progress)
     existing = store.read_document(path)
     if existing is not None and len(json.loads(existing)["generations"]) > len(content["generations"]):
         return
     store.write_document(path, document_json(content))
+
+
+def mark_stopped(store: Store, name: str, lineage: LineageSpec, prepared: Prepared, reason: str | None) -> None:
+    """Says in the index of a lineage that something other than itself ended it after its latest generation."""
+    path = _path(name, lineage, prepared)
+    content = store.read_document(path)
+    if content is not None:
+        store.write_document(path, document_json({**json.loads(content), "verdict": "stopped", "stopped_by": reason}))
+
+
+def _path(name: str, lineage: LineageSpec, prepared: Prepared) -> str:
+    return f"{FOLDER}/{name}-{lineage_fingerprint(lineage, prepared)}.json"
 
 
 def index_of(name: str, lineage: LineageSpec, prepared: Prepared, progress: Progress) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Run lineages: prepare the real data in the driver, then one resident group for all of them."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,15 +14,15 @@ from collapse_ray.data.audit import PlanMismatch
 from collapse_ray.data.reader import plain_stream
 from collapse_ray.energy.marks import Marker, NoMarks, Work
 from collapse_ray.lineage.index import lineage_fingerprint, lineage_id
-from collapse_ray.lineage.loop import Decide, Progress, go_on, run_lineage
+from collapse_ray.lineage.loop import Decide, Progress, generations, go_on
 from collapse_ray.lineage.prepare import Opened, Prepared, open_real, publish_real
 from collapse_ray.lineage.progress import Listener, ignore
+from collapse_ray.lineage.publisher import NO_CLAIMS, Claims
 from collapse_ray.lineage.spec import Experiment, LineageSpec
 from collapse_ray.train.deepspeed_config import deepspeed_config
 from collapse_ray.train.execution import RunConfig
 from collapse_ray.train.group import Group, SoloGroup
 from collapse_ray.train.machine import check_training
-from collapse_ray.train.spec import TrainSpec
 
 if TYPE_CHECKING:
     from collapse_ray.lineage.stages import OpenStream
@@ -101,16 +101,22 @@ def check_all(experiments: Sequence[Experiment], store: Store) -> list[Task]:
     tasks = []
     for experiment in experiments:
         for lineage in experiment.lineages:
-            if lineage.train is not None:
-                _check_training(lineage.train, experiment.run)
+            check_execution(lineage, experiment.run)
             tasks.append(Task(experiment.name, lineage, open_real(lineage)))
     return tasks
 
 
-def _check_training(train: TrainSpec, run: RunConfig) -> None:
-    configuration = deepspeed_config(train, run, max(1, run.workers))
+def check_execution(lineage: LineageSpec, run: RunConfig) -> None:
+    """Refuses to train a lineage in a way that its workers cannot do.
+
+    Raises:
+        InvalidInput: DeepSpeed's configuration contradicts itself, or this machine, which trains, cannot do it.
+    """
+    if lineage.train is None:
+        return
+    configuration = deepspeed_config(lineage.train, run, max(1, run.workers))
     if run.address is None:  # else the workers are on other machines
-        check_training(train, run, configuration)
+        check_training(lineage.train, run, configuration)
 
 
 def run_on_ray(
@@ -156,6 +162,22 @@ def _on_rank(tasks: list[Ready], run: RunConfig, marks: Marks, group: Group, pos
 def _run(
     task: Ready, run: RunConfig, group: Group, open_stream: "OpenStream", listener: Listener, marker: Marker
 ) -> Progress:
+    *_, progress = follow(task, run, group, open_stream, listener=listener, marker=marker)
+    return progress
+
+
+def follow(
+    task: Ready,
+    run: RunConfig,
+    group: Group,
+    open_stream: "OpenStream",
+    *,
+    listener: Listener,
+    marker: Marker,
+    claims: Claims = NO_CLAIMS,
+    shares_first: bool = False,
+) -> Iterator[Progress]:
+    """One lineage on one rank, a generation at a time; see `loop.generations` and `stages.PublishedStages`."""
     from collapse_ray.lineage.stages import PublishedStages
 
     stages = PublishedStages(
@@ -168,6 +190,8 @@ def _run(
         open_stream=open_stream,
         listener=listener,
         marker=marker,
+        claims=claims,
+        shares_first=shares_first,
     )
     with marker.working(Work("overhead", lineage=task.id, stage="orchestration")):
-        return run_lineage(task.lineage, task.prepared, stages, task.decide)
+        yield from generations(task.lineage, task.prepared, stages, task.decide)

@@ -3,7 +3,7 @@
 Re-entered from its top after anything: what is published is not done again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -54,10 +54,16 @@ def go_on(progress: Progress) -> None:
 
 
 def run_lineage(lineage: LineageSpec, prepared: Prepared, stages: Stages, decide: Decide = go_on) -> Progress:
-    """Trains generations 1 to `lineage.depth`, each on the pool that the regime plans.
+    """Trains generations 1 to `lineage.depth`, each on the pool that the regime plans."""
+    *_, progress = generations(lineage, prepared, stages, decide)
+    return progress
+
+
+def generations(lineage: LineageSpec, prepared: Prepared, stages: Stages, decide: Decide = go_on) -> Iterator[Progress]:
+    """The same, one generation at a time: what was reached, in one object that grows.
 
     A generation that has diverged, or after which a stop rule ends the lineage, is never sampled: generate comes after
-    the decision.
+    the decision, and only when the next generation is asked for.
     """
     progress = Progress(samples={0: prepared.train})
     num_real = prepared.train.num_samples
@@ -77,9 +83,9 @@ def run_lineage(lineage: LineageSpec, prepared: Prepared, stages: Stages, decide
             elif progress.stopped_by is not None:
                 progress.verdict = "stopped"
         stages.finish_generation(progress)
+        yield progress
         if progress.verdict != "running":
             break
         num_synthetic = lineage.regime.num_to_generate(generation=generation, num_real=num_real)
         if num_synthetic > 0:
             progress.samples[generation] = stages.generate(generation, model, num_synthetic)
-    return progress

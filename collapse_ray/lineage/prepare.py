@@ -48,13 +48,17 @@ class Opened:
     holdout_ids: np.ndarray
 
 
-def open_real(lineage: LineageSpec) -> Opened:
+def open_real(lineage: LineageSpec, data: RealData | None = None) -> Opened:
     """Opens the real data, and checks that the lineage can run on it.
+
+    Args:
+        lineage: the lineage.
+        data: its source, where it was opened already for another lineage of the same source and seed.
 
     Raises:
         InvalidInput: the data, the family, the metrics, the regime and the training budget do not fit together.
     """
-    data = lineage.source.open(lineage.seed)
+    data = lineage.source.open(lineage.seed) if data is None else data
     train_ids, holdout_ids = _split(data, lineage.holdout_fraction)
     _check(lineage, data.payload, len(train_ids))
     return Opened(data, train_ids, holdout_ids)

@@ -28,14 +28,40 @@ class MarkStage(Protocol):
     def __call__(self, generation: int, stage: str, artifact: str) -> AbstractContextManager[None]: ...
 
 
+class Claims(Protocol):
+    """Grants the right to compute an artifact to one process at a time, where several share a store."""
+
+    def take(self, key: str) -> bool:
+        """Whether this process may compute what has the fingerprint `key`; waits a moment while another one does."""
+        ...
+
+    def release(self, key: str) -> None:
+        """This process does not compute it any more, published or not."""
+        ...
+
+
+class NoClaims:
+    """For a process that computes alone."""
+
+    def take(self, key: str) -> bool:
+        return True
+
+    def release(self, key: str) -> None:
+        pass
+
+
+NO_CLAIMS = NoClaims()
+
+
 class Publisher:
     """Every method is called by all ranks alike; rank 0 looks up and publishes, and the others hear of it."""
 
-    def __init__(self, store: Store, group: Group, tell: Tell, mark: MarkStage) -> None:
+    def __init__(self, store: Store, group: Group, tell: Tell, mark: MarkStage, claims: Claims) -> None:
         self._store = store
         self._group = group
         self._tell = tell
         self._mark = mark
+        self._claims = claims
         self._restore: dict[tuple[Kind, int], Callable[[], Record]] = {}
 
     def record(
@@ -72,15 +98,21 @@ class Publisher:
     ) -> Record:
         key = fingerprint(of)
         lead = self._group.rank == 0
-        found, attempt = self._group.broadcast(self._find_or_begin(kind, key, need_files) if lead else (None, None))
+        found, attempt = None, None
+        while found is None and attempt is None:  # another process computes it
+            found, attempt = self._group.broadcast(self._find_or_begin(kind, key, need_files) if lead else (None, None))
         if found is not None:
             if not need_files:
                 self._tell(generation, stage, artifact=key, reused=True)
             return found
         assert attempt is not None
-        self._tell(generation, stage, artifact=key)
-        with self._mark(generation, stage, key):
-            published = self._group.broadcast(self._compute(attempt, of, parents, body))
+        try:
+            self._tell(generation, stage, artifact=key)
+            with self._mark(generation, stage, key):
+                published = self._group.broadcast(self._compute(attempt, of, parents, body))
+        finally:
+            if lead:
+                self._claims.release(key)
         assert published is not None
         return published
 
@@ -106,5 +138,12 @@ class Publisher:
         return published
 
     def _find_or_begin(self, kind: Kind, key: str, need_files: bool) -> tuple[Record | None, Attempt | None]:
+        """What is published, or a place to compute it; neither while another process is at it."""
         found = self._store.find(kind, key, need_files=need_files)
-        return found, None if found is not None else self._store.begin(kind, key)
+        if found is not None or not self._claims.take(key):
+            return found, None
+        found = self._store.find(kind, key, need_files=need_files)  # that process may just have published it
+        if found is None:
+            return None, self._store.begin(kind, key)
+        self._claims.release(key)
+        return found, None

@@ -1,5 +1,9 @@
 """Which files of old generations are still kept; records always stay."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from collapse_ray.artifact.record import Kind
 from collapse_ray.artifact.store import Store
 from collapse_ray.lineage.loop import Progress
 from collapse_ray.lineage.prepare import Prepared
@@ -7,7 +11,13 @@ from collapse_ray.lineage.spec import LineageSpec
 
 
 def retire_old(
-    store: Store, keep_last: int | None, lineage: LineageSpec, prepared: Prepared, progress: Progress
+    store: Store,
+    keep_last: int | None,
+    lineage: LineageSpec,
+    prepared: Prepared,
+    progress: Progress,
+    *,
+    first: int = 1,
 ) -> None:
     """Removes weights and synthetic shards beyond the policy, once no later generation reads them.
 
@@ -20,13 +30,14 @@ def retire_old(
         lineage: its regime tells what the next generation reads.
         prepared: the real data.
         progress: what was published so far; its last generation's weights stay until it was sampled.
+        first: the first generation that is looked at.
     """
     if keep_last is None:
         return
     newest = progress.generation
     finished = progress.verdict != "running"
     needed = set() if finished else _read_later(lineage, prepared, newest)
-    for generation in range(1, newest + 1 - keep_last):
+    for generation in range(first, newest + 1 - keep_last):
         if generation == newest and not finished:
             continue
         model = progress.models[generation - 1]
@@ -35,6 +46,24 @@ def retire_old(
         samples = progress.samples.get(generation)
         if samples is not None and generation not in needed and store.find("samples", samples.fingerprint):
             store.retire("samples", samples.fingerprint)
+
+
+def retire_first(store: Store, keep_last: int | None, index: Mapping[str, Any]) -> None:
+    """Removes weights and shards of generation 1 beyond the policy, once no lineage needs them that shares them.
+
+    Args:
+        store: holds the artifacts.
+        keep_last: generations whose files stay; None for all.
+        index: of a lineage that has ended.
+    """
+    generations = index["generations"]
+    if keep_last is None or len(generations) <= keep_last:
+        return
+    kinds: tuple[Kind, ...] = ("model", "samples")
+    for kind in kinds:
+        of = generations[0][kind]
+        if of is not None and store.find(kind, of) is not None:
+            store.retire(kind, of)
 
 
 def _read_later(lineage: LineageSpec, prepared: Prepared, newest: int) -> set[int]:

@@ -26,7 +26,7 @@ from collapse_ray.lineage.loop import Progress
 from collapse_ray.lineage.prepare import Prepared
 from collapse_ray.lineage.preview import NUM_PREVIEW, PREVIEW
 from collapse_ray.lineage.progress import Listener, StageEvent
-from collapse_ray.lineage.publisher import Publisher
+from collapse_ray.lineage.publisher import NO_CLAIMS, Claims, Publisher
 from collapse_ray.lineage.retention import retire_old
 from collapse_ray.lineage.spec import LineageSpec
 from collapse_ray.model.family import ClosedForm, Generator, load_generator
@@ -55,7 +55,24 @@ class PublishedStages:
         open_stream: OpenStream,
         listener: Listener,
         marker: Marker,
+        claims: Claims = NO_CLAIMS,
+        shares_first: bool = False,
     ) -> None:
+        """Stages of a lineage.
+
+        Args:
+            name: of the lineage.
+            lineage: what to compute.
+            prepared: its real data.
+            run: retention, memory savers, checkpoints.
+            store: of the artifacts.
+            group: the ranks.
+            open_stream: Ray Data or its plain twin.
+            listener: told what becomes of stages.
+            marker: told what is computed, when.
+            claims: where other processes compute in the same store.
+            shares_first: generation 1 is that of other lineages, too, and is kept until all have ended.
+        """
         self._name = name
         self._lineage = lineage
         self._prepared = prepared
@@ -65,8 +82,9 @@ class PublishedStages:
         self._open_stream = open_stream
         self._listener = listener
         self._marker = marker
+        self._first_retired = 2 if shares_first else 1
         self._id = lineage_id(name, lineage_fingerprint(lineage, prepared))
-        self._publisher = Publisher(store, group, self._tell, self._mark)
+        self._publisher = Publisher(store, group, self._tell, self._mark, claims)
 
     # The three stages ------------------------------------------------------------------------
 
@@ -105,7 +123,8 @@ class PublishedStages:
         """Writes the index, drops what the retention policy no longer keeps, and reports the generation."""
         if self._group.rank == 0:
             write_index(self._store, self._name, self._lineage, self._prepared, progress)
-            retire_old(self._store, self._run.keep_last, self._lineage, self._prepared, progress)
+            keep_last, first = self._run.keep_last, self._first_retired
+            retire_old(self._store, keep_last, self._lineage, self._prepared, progress, first=first)
         metrics = progress.evaluations[-1].metrics if progress.evaluations else {}
         self._group.report({"generation": progress.generation, "verdict": progress.verdict, **metrics})
 

@@ -23,8 +23,13 @@ QUIET = {
 
 
 @contextmanager
-def cluster(execution: RunConfig) -> Iterator[None]:
+def cluster(execution: RunConfig, num_cpus: float | None = None, *, dashboard: bool = False) -> Iterator[None]:
     """Connects to `run.address`, or starts Ray on this machine and ends it afterwards.
+
+    Args:
+        execution: what one worker group takes.
+        num_cpus: that Ray is started with on this machine; what one group and its data take where absent.
+        dashboard: start it, too: Ray Train asks its State API whose placement groups are left over.
 
     Raises:
         InvalidInput: the machine or the cluster has fewer CPUs or GPUs than the workers ask for.
@@ -39,8 +44,8 @@ def cluster(execution: RunConfig) -> Iterator[None]:
     if execution.address is None:
         check_machine(execution)
         ray.init(
-            num_cpus=math.ceil(execution.workers * execution.cpus_per_worker) + execution.data_cpus,
-            include_dashboard=False,
+            num_cpus=math.ceil(num_cpus or execution.workers * execution.cpus_per_worker + execution.data_cpus),
+            include_dashboard=dashboard,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )

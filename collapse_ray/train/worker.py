@@ -108,15 +108,24 @@ def worker_environment(execution: Execution) -> dict[str, str]:
 
 
 def _run_local(body: Body, execution: Execution, name: str, on_post: Post) -> None:
-    os.environ.update(worker_environment(execution))
-    _use_own_cpus(execution)
-    device = torch.device("cuda" if execution.gpus_per_worker else "cpu")
+    device = prepare_process(execution)
     trainer = TorchTrainer(
         lambda: body(_LocalGroup(device), on_post),
         scaling_config=ScalingConfig(num_workers=0),
         run_config=RunConfig(name=name, storage_path=_bookkeeping(execution)),
     )
     trainer.fit()
+
+
+def prepare_process(execution: Execution) -> torch.device:
+    """Makes this process one that trains alone; to be called before DeepSpeed is imported.
+
+    Returns:
+        The device that it trains on.
+    """
+    os.environ.update(worker_environment(execution))
+    _use_own_cpus(execution)
+    return torch.device("cuda" if execution.gpus_per_worker else "cpu")
 
 
 def _use_own_cpus(execution: Execution) -> None:

@@ -13,8 +13,11 @@ from collapse_ray.lineage.spec import LineageSpec, load_experiment
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """Four CPUs on paper: three workers and one for read tasks fit on any machine."""
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    """Four CPUs on paper: three workers and one for read tasks fit on any machine.
+
+    With the dashboard, which Ray's State API needs.
+    """
+    ray.init(num_cpus=4, include_dashboard=True, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
 

@@ -16,11 +16,18 @@ from collapse_ray.evaluate.summaries import Evaluation
 
 TOKENS = Payload("tokens", (3,), vocab_size=5)
 ALL_NAMES = {
-    *("real_test_loss", "real_test_loss_stderr", "perplexity"),
-    *("variance_ratio", "frechet_distance"),
-    *("precision", "recall", "density", "coverage"),
-    *("distinct_1", "distinct_2", "distinct_3"),
-    *("vocabulary_coverage", "rare_token_survival", "rare_token_share"),
+    "perplexity",
+    *(
+        f"{name}{suffix}"
+        for suffix in ("", "_stderr")
+        for name in (
+            "real_test_loss",
+            *("variance_ratio", "frechet_distance"),
+            *("precision", "recall", "density", "coverage", "tail_coverage"),
+            *("distinct_1", "distinct_2", "distinct_3", "novel_2", "novel_3"),
+            *("vocabulary_coverage", "rare_token_survival", "rare_token_share"),
+        )
+    ),
 }
 
 
@@ -36,7 +43,7 @@ def test_metrics_are_read_from_a_list_of_names_and_kinds() -> None:
     assert spec.metrics[0] == MetricSpec.resolve("distinct_n")
     assert spec.identity()["metrics"] == [
         {"kind": "distinct_n"},
-        {"kind": "precision_recall", "num_neighbours": 3, "max_samples": 2000},
+        {"kind": "precision_recall", "num_neighbours": 3, "max_samples": 2000, "tail_fraction": 0.1},
     ]
 
 
@@ -57,7 +64,7 @@ def test_the_settings_of_a_metric_are_part_of_the_identity() -> None:
     ("given", "message"),
     [
         ({"metrics": ["recal"]}, "unknown kind 'recal'"),
-        ({"metrics": ["distinct_n", "distinct_n"]}, "distinct_1, distinct_2, distinct_3"),
+        ({"metrics": ["distinct_n", "distinct_n"]}, "distinct_1, distinct_1_stderr, distinct_2"),
         ({"metrics": [{"kind": "rare_token_survival", "tail_mass": 1.5}]}, "tail_mass"),
         ({"metrics": "distinct_n"}, "metrics\n.*valid array"),
         ({"block_size": 0}, "greater than or equal to 1"),

@@ -1,7 +1,6 @@
 """Each metric against closed forms, papers' definitions written out, or values counted by hand."""
 
 import math
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -16,16 +15,21 @@ from collapse_ray.evaluate.metrics.frechet_distance import frechet_distance
 from collapse_ray.evaluate.metrics.rare_token_survival import rare_types
 from collapse_ray.evaluate.moments import Moments
 from collapse_ray.evaluate.subsample import Subsample
-from collapse_ray.evaluate.token_types import count_types
+from collapse_ray.evaluate.token_types import words_of
 
 PLANE = Payload("vector", (2,))
 WORDS = Payload("tokens", (4,), vocab_size=10)
 BYTES = Payload("tokens", (11,), vocab_size=256)
 
 
-def measure(
+def measure(*args, **kwargs) -> dict[str, float | None]:
+    """Without standard errors: test_sampling_error.py."""
+    return {name: value for name, value in measure_all(*args, **kwargs).items() if not name.endswith("_stderr")}
+
+
+def measure_all(
     metric: dict | str, payload: Payload, real: np.ndarray, synthetic: np.ndarray, loss: np.ndarray | None = None
-):
+) -> dict[str, float | None]:
     """The values of one metric after a single pass over rows numbered from 0."""
     summary = MetricSpec.resolve(metric).empty(payload)
     assert summary is not None
@@ -41,7 +45,7 @@ def bytes_rows(*rows: str) -> np.ndarray:
 class TestRealTestLoss:
     def test_mean_standard_error_and_perplexity(self) -> None:
         tokens = np.zeros((4, 4), np.int32)
-        values = measure("real_test_loss", WORDS, tokens, tokens, loss=np.array([1.0, 2.0, 3.0, 6.0]))
+        values = measure_all("real_test_loss", WORDS, tokens, tokens, loss=np.array([1.0, 2.0, 3.0, 6.0]))
         # mean 3, unbiased variance (4 + 1 + 0 + 9) / 3
         assert values["real_test_loss"] == pytest.approx(3.0)
         assert values["real_test_loss_stderr"] == pytest.approx(math.sqrt(14 / 3 / 4))
@@ -49,27 +53,27 @@ class TestRealTestLoss:
 
     def test_uniform_guessing_has_the_perplexity_of_the_vocabulary(self) -> None:
         tokens = np.zeros((3, 4), np.int32)
-        values = measure("real_test_loss", WORDS, tokens, tokens, loss=np.full(3, math.log(10)))
+        values = measure_all("real_test_loss", WORDS, tokens, tokens, loss=np.full(3, math.log(10)))
         assert values["perplexity"] == pytest.approx(10)
 
     def test_perplexity_is_for_tokens_only(self) -> None:
         rows = np.zeros((2, 2))
-        assert measure("real_test_loss", PLANE, rows, rows, loss=np.ones(2))["perplexity"] is None
+        assert measure_all("real_test_loss", PLANE, rows, rows, loss=np.ones(2))["perplexity"] is None
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
     def test_a_loss_that_is_not_finite_is_absent(self, bad: float) -> None:
         tokens = np.zeros((2, 4), np.int32)
-        values = measure("real_test_loss", WORDS, tokens, tokens, loss=np.array([1.0, bad]))
+        values = measure_all("real_test_loss", WORDS, tokens, tokens, loss=np.array([1.0, bad]))
         assert values == {"real_test_loss": None, "real_test_loss_stderr": None, "perplexity": None}
 
     def test_a_perplexity_beyond_doubles_is_absent_and_the_loss_stays(self) -> None:
         tokens = np.zeros((2, 4), np.int32)
-        values = measure("real_test_loss", WORDS, tokens, tokens, loss=np.full(2, 1000.0))
+        values = measure_all("real_test_loss", WORDS, tokens, tokens, loss=np.full(2, 1000.0))
         assert values == {"real_test_loss": 1000.0, "real_test_loss_stderr": 0.0, "perplexity": None}
 
     def test_one_row_has_no_standard_error(self) -> None:
         rows = np.zeros((1, 2))
-        assert measure("real_test_loss", PLANE, rows, rows, loss=np.ones(1))["real_test_loss_stderr"] is None
+        assert measure_all("real_test_loss", PLANE, rows, rows, loss=np.ones(1))["real_test_loss_stderr"] is None
 
 
 class TestVarianceRatio:
@@ -197,7 +201,7 @@ def psd_root(matrix: np.ndarray) -> np.ndarray:
 
 
 def definitions(real: np.ndarray, synthetic: np.ndarray, k: int) -> dict[str, float]:
-    """Kynkaanniemi et al. 2019 (f, eq. 1) and Naeem et al. 2020 (density, coverage), sum by sum."""
+    """Kynkaanniemi et al. 2019 (f, eq. 1) and Naeem et al. 2020 (density, coverage), and the tail, sum by sum."""
 
     def gap(a: np.ndarray, b: np.ndarray) -> float:
         return math.sqrt(sum((float(x) - float(y)) ** 2 for x, y in zip(a, b, strict=True)))
@@ -211,11 +215,13 @@ def definitions(real: np.ndarray, synthetic: np.ndarray, k: int) -> dict[str, fl
     real_radii = [radius(real, i) for i in range(len(real))]
     synthetic_radii = [radius(synthetic, j) for j in range(len(synthetic))]
     in_ball = [[gap(x, y) <= r for y in synthetic] for x, r in zip(real, real_radii, strict=True)]
+    tail = sorted(range(len(real)), key=lambda i: -real_radii[i])[: round(len(real) / 10)]
     return {
         "precision": sum(in_manifold(y, real, real_radii) for y in synthetic) / len(synthetic),
         "recall": sum(in_manifold(x, synthetic, synthetic_radii) for x in real) / len(real),
         "density": sum(map(sum, in_ball)) / (k * len(synthetic)),
         "coverage": sum(map(any, in_ball)) / len(real),
+        "tail_coverage": sum(any(in_ball[i]) for i in tail) / len(tail),
     }
 
 
@@ -241,7 +247,7 @@ class TestPrecisionRecall:
         real, synthetic = rng.normal(size=(150, 4)), rng.normal(0.5, 0.8, (120, 4))
         expected = prdc.compute_prdc(real, synthetic, nearest_k=5)
         values = measure("precision_recall", Payload("vector", (4,)), real, synthetic)
-        assert values == pytest.approx({name: float(expected[name]) for name in values})
+        assert values == pytest.approx({**values, **{name: float(value) for name, value in expected.items()}})
 
     def test_identical_sets(self) -> None:
         rows = np.random.default_rng(9).normal(size=(30, 2))
@@ -264,17 +270,27 @@ class TestPrecisionRecall:
         assert values["recall"] == pytest.approx(0.5, abs=0.03)
         assert values["coverage"] == pytest.approx(0.5, abs=0.03)
 
+    def test_tail_coverage_sees_the_lost_tail_that_coverage_hardly_does(self) -> None:
+        """Samples of a Gaussian that lost what lies beyond two standard deviations, e^-2 = 13.5 % of a plane."""
+        rng = np.random.default_rng(13)
+        real, samples = rng.normal(size=(1000, 2)), rng.normal(size=(2000, 2))
+        values = measure("precision_recall", PLANE, real, samples[np.linalg.norm(samples, axis=1) < 2])
+        assert values["coverage"] is not None and values["coverage"] > 0.9
+        assert values["tail_coverage"] is not None and values["tail_coverage"] < 0.5
+        healthy = measure("precision_recall", PLANE, real, samples)
+        assert healthy["tail_coverage"] == pytest.approx(1, abs=0.03)
+
     def test_absent_below_k_plus_1_rows(self) -> None:
         rows = np.random.default_rng(11).normal(size=(6, 2))
         few_synthetic = measure("precision_recall", PLANE, rows, rows[:5])
         assert few_synthetic["recall"] is None and few_synthetic["precision"] == 1
         few_real = measure("precision_recall", PLANE, rows[:5], rows)
-        assert few_real == {"precision": None, "density": None, "coverage": None, "recall": 1}
+        assert few_real == {**dict.fromkeys(few_real), "recall": 1}
 
     def test_samples_that_are_not_numbers_lie_in_no_ball(self) -> None:
         rows = np.random.default_rng(12).normal(size=(20, 2))
         values = measure("precision_recall", PLANE, rows, rows * math.nan)
-        assert values == {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
+        assert values == dict.fromkeys(values, 0)
 
 
 class TestTokens:
@@ -301,23 +317,40 @@ class TestTokens:
         rows = np.array([[top - 1, top - 1, top - 1], [top - 1, top - 1, top - 2]], np.int32)
         assert measure("distinct_n", Payload("tokens", (3,), vocab_size=top), rows, rows)["distinct_3"] == 1.0
 
+    def test_novel_n_grams_by_hand(self) -> None:
+        real = np.array([[1, 2, 3, 4]], np.int32)
+        samples = np.array([[1, 2, 3, 3], [4, 1, 2, 3]], np.int32)
+        # bigrams 33 and 41 of 6 are novel, trigrams 233 and 412 of 4
+        assert measure("novel_ngrams", WORDS, real, samples) == {"novel_2": 2 / 6, "novel_3": 2 / 4}
+
+    def test_a_novel_n_gram_counts_as_often_as_it_is_said(self) -> None:
+        real, samples = np.array([[1, 1, 1, 1]], np.int32), np.array([[1, 1, 1, 1], [2, 2, 2, 2]], np.int32)
+        assert measure("novel_ngrams", WORDS, real, samples) == {"novel_2": 1 / 2, "novel_3": 1 / 2}
+
     def test_vocabulary_coverage_by_hand(self) -> None:
         real = np.array([[1, 2, 3, 4], [1, 1, 1, 1]], np.int32)
         synthetic = np.array([[4, 4, 9, 1]], np.int32)
         assert measure("vocabulary_coverage", WORDS, real, synthetic) == {"vocabulary_coverage": 2 / 4}
 
     def test_rare_types_are_the_least_frequent_within_the_mass(self) -> None:
-        counts = Counter({5: 1, 4: 1, 3: 1, 2: 2, 1: 5, 0: 10})
-        assert rare_types(counts, 0.05) == {3}  # one of 20 tokens; ties go to the smaller id
-        assert rare_types(counts, 0.15) == {3, 4, 5}
-        assert rare_types(counts, 0.2) == {3, 4, 5}  # type 2 would make it 5 of 20
-        assert rare_types(counts, 0.25) == {2, 3, 4, 5}
-        assert rare_types(counts, 0.04) == set()
+        counts = np.array([10, 5, 2, 1, 1, 1])  # of the types 0 to 5
+
+        def rare(tail_mass: float) -> set[int]:
+            return set(np.flatnonzero(rare_types(counts, tail_mass)).tolist())
+
+        assert rare(0.05) == {3}  # one of 20 tokens; ties go to the smaller id
+        assert rare(0.15) == {3, 4, 5}
+        assert rare(0.2) == {3, 4, 5}  # type 2 would make it 5 of 20
+        assert rare(0.25) == {2, 3, 4, 5}
+        assert rare(0.04) == set()
+
+    def test_types_that_do_not_occur_are_not_rare(self) -> None:
+        assert rare_types(np.array([0, 3, 1, 0]), 0.5).tolist() == [False, False, True, False]
+        assert rare_types(np.array([], np.int64), 0.5).tolist() == []
 
     def test_the_mass_is_a_decimal(self) -> None:
         """0.29 * 100 is 28.999999999999996 in doubles."""
-        counts = count_types(np.array([[0] * 71 + [1] * 29]), "token")
-        assert rare_types(counts, 0.29) == {1}
+        assert rare_types(np.array([71, 29]), 0.29).tolist() == [False, True]
 
     def test_rare_token_survival_by_hand(self) -> None:
         payload = Payload("tokens", (10,), vocab_size=10)
@@ -333,7 +366,8 @@ class TestTokens:
         assert values == {"rare_token_survival": None, "rare_token_share": None}
 
     def test_words_of_bytes_leave_out_the_cut_ends(self) -> None:
-        assert count_types(bytes_rows("the cat sat", "a cat\n is a"), "word") == {b"cat": 2, b"is": 1}
+        rows = bytes_rows("the cat sat", "a cat\n is a")
+        assert [words_of(row) for row in rows] == [[b"cat"], [b"cat", b"is"]]
 
     def test_vocabulary_coverage_of_words(self) -> None:
         metric = {"kind": "vocabulary_coverage", "unit": "word"}

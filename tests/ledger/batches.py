@@ -39,7 +39,7 @@ def batch_of(meter: str, number: int, node: str = "node", step_s: float = 600.0)
             Entry(key, "counter", "exclusive", bits([number]), step_s, begin_s, begin_s + step_s),
             Entry(unread, "unmeasured", None, None, step_s, begin_s, begin_s + step_s),
         ),
-        totals=(DeviceTotal(device, bits(range(1, number + 1)), 10 + number, "boot", begin_s + step_s),),
+        totals=(DeviceTotal(device, bits(range(1, number + 1)), 10 + number, f"boot of {meter}", begin_s + step_s),),
         open_marks=(Mark(key, float(number), worker=f"worker-{number}"),),
         gaps=(("GPU-lost", Gap(float(number), number + 1.0, "lost", bridged=False)),),
     )

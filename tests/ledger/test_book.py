@@ -3,6 +3,9 @@
 import contextlib
 import itertools
 import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -185,6 +188,7 @@ def test_resume_tells_the_newest_of_all_meters_of_a_node(store: Store) -> None:
     first.submit(batch_of("other", 1, node="elsewhere"))
     first.submit(batch_of("b", 1))
     first.submit(replace(batch_of("b", 2), open_marks=()))
+    first.flush()
     for book in (first, Book(store, clock=lambda: 200.0)):
         told = book.resume("node")
         assert set(told.totals) == {lost, *batch_of("b", 2).totals}
@@ -242,6 +246,49 @@ def test_marks_that_go_on_survive_their_ledger(store: Store) -> None:
     assert again.resume("node").open_marks == open_marks
     again.submit(replace(batch_of("m", 2), open_marks=()))
     assert again.resume("node").open_marks == ()
+
+
+def test_a_ledger_with_a_slower_clock_goes_on(store: Store) -> None:
+    ahead, behind = Book(store, clock=lambda: 200.0), Book(store, clock=lambda: 100.0)
+    ahead.submit(batch_of("m", 1))
+    ahead.flush()
+    behind.flush()
+    behind.submit(batch_of("m", 2))
+    assert behind.resume("node") == Resume(batch_of("m", 2).totals, batch_of("m", 2).open_marks)
+    assert Book(store, clock=lambda: 100.0).resume("node") == behind.resume("node")
+
+
+def test_meters_that_start_at_once_share_segments(tmp_path: Path) -> None:
+    store = FragileStore(str(tmp_path))
+    book = book_on(store)
+    first, others = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        first.set()
+        others.wait()
+
+    store.steps_left, store.happens = 2, slow  # the first is about to write
+    with ThreadPoolExecutor(9) as pool:
+        answers = [pool.submit(book.resume, "node-0", "m-0")]
+        first.wait()
+        answers += [pool.submit(book.resume, f"node-{number}", f"m-{number}") for number in range(1, 9)]
+        while len(book._successors) < 8:
+            time.sleep(0.001)
+        others.set()
+        assert [answer.result() for answer in answers] == [Resume((), ())] * 9
+    assert len(store.list_documents("ledger")) == 2
+
+
+def test_a_meter_that_told_nothing_is_closed_too(store: Store) -> None:
+    """What the hung ledger has of it is told by nobody, and the meter after it goes on from the one before."""
+    hung = book_on(store)
+    hung.submit(batch_of("first", 1))
+    hung.resume("node", "second")
+    fresh = book_on(store)
+    hung.submit(batch_of("second", 1))
+    assert fresh.resume("node", "third").totals == batch_of("first", 1).totals
+    hung.flush()
+    assert counted(store) == {"first": bits([1])}
 
 
 # Several ledgers on one store ---------------------------------------------------------------------
@@ -381,6 +428,8 @@ class Step:
     after: int
     """Of the looks, writes and removals of the ledger, each with a before and an after: where it happens."""
     happens: str
+    takes_over: bool
+    """A new meter takes the node of `a` over, and asks the ledger where to go on."""
     silence_s: float
 
 
@@ -392,6 +441,7 @@ STEPS = st.builds(
     compacts=st.booleans(),
     after=st.integers(0, 9),
     happens=st.sampled_from(["nothing", "killed", "failed", "other flushes", "other compacts", "other does both"]),
+    takes_over=st.integers(0, 5).map(lambda one_in_six: one_in_six == 0),
     silence_s=st.sampled_from([0.0, 0.0, 0.0, 7200.0]),
 )
 
@@ -403,7 +453,11 @@ class World:
         self.folder = folder
         self.now = NOW
         self.models = {"a": Model(), "b": Model()}
+        self.ended: dict[str, int] = {}
+        """What the meter after it was told of one that ended, in microjoules: that, no more and no less, may count."""
         self.ledgers = [self.opened(), self.opened()]
+        for meter in self.models:
+            self.ledgers[0][0].resume(meter, meter)
 
     def store(self) -> FragileStore:
         return FragileStore.on(fs.SubTreeFileSystem(self.folder, fs.LocalFileSystem()), "store")
@@ -419,13 +473,26 @@ class World:
             for which in (0, 1):
                 if step.sends & (1 << which):
                     self.send(which, meter, model)
+        for meter in self.ended:  # it only hung, and does not know that it has ended
+            for number in range(1, 9):
+                self.ledgers[step.ledger][0].submit(batch_of(meter, number, node="a"))
         self.act(step)
+        if step.takes_over:
+            self.take_over(self.ledgers[step.ledger][0])
         self.now += step.silence_s
+
+    def take_over(self, ledger: Book) -> None:
+        (old,) = self.models.keys() - {"b"}
+        new = f"a{len(self.ended) + 1}"
+        told = ledger.resume("a", new).totals
+        self.ended[old] = told[0].settled_uj if told and told[0].boot_id == f"boot of {old}" else 0
+        del self.models[old]
+        self.models[new] = Model()
 
     def send(self, which: int, meter: str, model: Model) -> None:
         """All that is not acknowledged, and one that may be: a meter does not know which ledger it talks to."""
         for number in range(max(1, model.durable), model.made + 1):
-            ack = self.ledgers[which][0].submit(batch_of(meter, number, node=meter))
+            ack = self.ledgers[which][0].submit(batch_of(meter, number, node=meter[0]))
             assert ack.durable <= model.made
             model.durable = max(model.durable, ack.durable)
 
@@ -455,6 +522,8 @@ class World:
             reached = sums.get(meter, 0).bit_length()
             assert sums.get(meter, 0) == bits(range(1, reached + 1))
             assert reached >= model.durable
+        for meter, told_uj in self.ended.items():
+            assert sums.get(meter, 0) == told_uj
         assert check(self.store()) == []
 
     def end(self) -> None:
@@ -462,9 +531,12 @@ class World:
         last, _ = self.opened()
         for meter, model in self.models.items():
             for number in range(model.durable + 1, model.made + 1):
-                last.submit(batch_of(meter, number, node=meter))
-            assert last.resume(meter).totals == (batch_of(meter, model.made, meter).totals if model.made else ())
-        expected = {meter: bits(range(1, model.made + 1)) for meter, model in self.models.items() if model.made}
+                last.submit(batch_of(meter, number, node=meter[0]))
+            if model.made:
+                assert last.resume(meter[0]).totals == batch_of(meter, model.made, meter[0]).totals
+        last.flush()
+        made = {meter: bits(range(1, model.made + 1)) for meter, model in self.models.items()}
+        expected = {meter: energy_uj for meter, energy_uj in {**self.ended, **made}.items() if energy_uj}
         assert counted(self.store()) == expected
         assert check(self.store()) == []
 

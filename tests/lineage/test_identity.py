@@ -59,7 +59,7 @@ def identities_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Identities
 
     def collect(lineage: LineageSpec, run: RunConfig | None = None) -> list[dict[str, Any]]:
         listed = Listed()
-        monkeypatch.setattr(stages, "Publisher", lambda store, group, tell, mark: listed)
+        monkeypatch.setattr(stages, "Publisher", lambda *_: listed)
         listed.identities = [identity.ingest(lineage, {}, part=part) for part in ("train", "holdout")]
         train, holdout = map(fingerprint, listed.identities)
         prepared = Prepared(samples(train, NUM_REAL), samples(holdout, 10))
@@ -299,10 +299,10 @@ GOLDEN: dict[str, tuple[dict[str, Any], list[str]]] = {
             "ingest a1363d73a25dac809f2ce62dfb694415",
             "ingest 173e0910543754db38ca738a421acc77",
             "train c9625b23d757a54f12cb66147e05131f",
-            "evaluate ccc5f09dbe82bd4bc2098c69bc00fb0b",
+            "evaluate 85d68308ea3e85f3bd320896a19e6b56",
             "generate 2ec7b53840a2e2a00508c3ab32753468",
             "train 9b985edb89536d367ae86470c2a47f0d",
-            "evaluate cb079d1a571b77d664fec58f470b20fa",
+            "evaluate 98306c01a8bf6cd79141c1cf2107c22f",
         ],
     ),
     "pydoc": (
@@ -317,10 +317,10 @@ GOLDEN: dict[str, tuple[dict[str, Any], list[str]]] = {
             "ingest e5a7efe29fc30c302cbbebf626a75b52",
             "ingest 23db52382bf53772523f5fb9c0ea9d2a",
             "train 481b78929e51404b1b3b771587e944f2",
-            "evaluate 5d700eb62d251a1e6194ccf869ee393d",
+            "evaluate 653f238e070edb9d453b0a828672923b",
             "generate 2a215ba5580059ebf265d7ca8a97f200",
             "train e86468e5b403b9ef0f94b3a3cd491b88",
-            "evaluate c128e4a322132ea2eb87f0e5d8cfde03",
+            "evaluate c21533c4dc8752679ec5fabe5a6ad0cd",
         ],
     ),
     "normal": (
@@ -334,10 +334,10 @@ GOLDEN: dict[str, tuple[dict[str, Any], list[str]]] = {
             "ingest 1023a5f1c39d15b673434165d418dad4",
             "ingest d1282d2b3389f9d1d2127a3da1804600",
             "train 3d5dcd1eeabd8f8f7a5d7d42a5cb35fe",
-            "evaluate 9fb4df7d8b982426c7e892c305495085",
+            "evaluate 5e04822824bb91676c56534e430b4b47",
             "generate 4a5e8d5e4a082868c534eae21e81d79c",
             "train 4c8b85b4f44039327771538b5cac0b65",
-            "evaluate d192c6aa229917fd2aa90546d53564b6",
+            "evaluate 87ffa3d128bf4d84fe0fd791cb3b6166",
         ],
     ),
 }

@@ -22,32 +22,37 @@ SECOND = (
 
 
 @pytest.fixture(scope="session")
-def nodes(fake_nvml: Path) -> Iterator[Nodes]:
-    """Drivers are processes of their own, so that this one stays free for other clusters."""
+def folder() -> Iterator[Path]:
+    """Where Ray has its sockets, whose paths must be short: no cluster that is started elsewhere finds ours."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv(
-            "RAY_TMPDIR", folder
-        )  # a short path; and whoever calls `ray.init()` elsewhere does not end up here
-        nodes = Nodes(fake_nvml, Path(folder))
-        nodes.add(*HEAD)
-        nodes.add(*SECOND)
-        yield nodes
-        nodes.cluster.shutdown()
+        patch.setenv("RAY_TMPDIR", folder)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def nodes(fake_nvml: Path, folder: Path) -> Iterator[Nodes]:
+    """Drivers are processes of their own, so that this one stays free for other clusters."""
+    nodes = Nodes(fake_nvml, folder)
+    nodes.add(*HEAD)
+    nodes.add(*SECOND)
+    yield nodes
+    nodes.cluster.shutdown()
 
 
 @pytest.fixture(scope="session")
 def shared_driver(nodes: Nodes) -> Iterator[Driver]:
-    driver = Driver(nodes.cluster.address)
+    driver = Driver(nodes.address)
     yield driver
     driver.close()
 
 
 @pytest.fixture
-def make_driver(nodes: Nodes) -> Iterator[Callable[[], Driver]]:
+def make_driver() -> Iterator[Callable[[str], Driver]]:
+    """Makes drivers of the cluster of an address."""
     made: list[Driver] = []
 
-    def make() -> Driver:
-        made.append(Driver(nodes.cluster.address))
+    def make(address: str) -> Driver:
+        made.append(Driver(address))
         return made[-1]
 
     yield make

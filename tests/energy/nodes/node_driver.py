@@ -48,7 +48,14 @@ class Driver:
 
 
 def _connect(address: str) -> None:
-    ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    """To a cluster; `local` starts one that ends with this process."""
+    own: dict[str, Any] = {"num_cpus": 2, "include_dashboard": False} if address == "local" else {}
+    ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
+
+
+def this_node() -> str:
+    """The node that the driver is on."""
+    return ray.get_runtime_context().get_node_id()
 
 
 def enter(store: str) -> str:

@@ -40,20 +40,21 @@ class Nodes:
 
     def add(self, *gpus: Gpu, num_cpus: int = 4) -> str:
         """A node with these GPUs; its identifier."""
-        config = self._folder / f"node-{len(self._nodes)}.txt"
-        config.write_text("".join(gpu.line() for gpu in gpus))
-        modules = {str(Path(__file__).parent), str(Path(__file__).parents[1])}
-        environment = {
-            "LD_LIBRARY_PATH": str(self._library.parent),
-            "FAKE_NVML": str(config),
-            "PYTHONPATH": os.pathsep.join(modules),
-        }
+        config = self._folder / f"node-{len(self.all_gpus)}.txt"
+        variables = environment(self._library, config, gpus)
         node: Any = self.cluster.add_node(
-            num_cpus=num_cpus, num_gpus=len(gpus), include_dashboard=False, env_vars=environment
+            num_cpus=num_cpus, num_gpus=len(gpus), include_dashboard=False, env_vars=variables
         )
         self.gpus[node.node_id] = self.all_gpus[node_label(node.node_id)] = gpus
         self._nodes[node.node_id] = node
         return node.node_id
+
+    @property
+    def address(self) -> str:
+        """For drivers."""
+        address = self.cluster.address
+        assert address is not None
+        return address
 
     def kill(self, node: str) -> None:
         """All its processes, at once."""
@@ -79,6 +80,17 @@ class Nodes:
         os.kill(before["Pid"], signal.SIGKILL)
         wait_until(lambda: find()["State"] == "ALIVE" and find()["Pid"] != before["Pid"])
         return killed_s
+
+
+def environment(library: Path, config: Path, gpus: Iterable[Gpu]) -> dict[str, str]:
+    """What makes the processes of a node see these GPUs, and the modules of these tests."""
+    config.write_text("".join(gpu.line() for gpu in gpus))
+    return {
+        "LD_LIBRARY_PATH": str(library.parent),
+        "FAKE_NVML": str(config),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])]),
+        "TMPDIR": str(config.parent),
+    }
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

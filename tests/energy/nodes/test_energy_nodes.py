@@ -67,9 +67,9 @@ def test_a_node_that_joins_late_is_metered(nodes: Nodes, shared_driver: Driver, 
     nodes.kill(node)
 
 
-def test_two_jobs_share_meters_and_ledger(nodes: Nodes, make_driver: Callable[[], Driver], store: str) -> None:
+def test_two_jobs_share_meters_and_ledger(nodes: Nodes, make_driver: Callable[[str], Driver], store: str) -> None:
     """The one that stays goes on as if nothing had happened when the other ends."""
-    first, second = make_driver(), make_driver()
+    first, second = make_driver(nodes.address), make_driver(nodes.address)
     key = first(enter, store)
     assert second(enter, store) == key
     pids = {nodes.meter(key, node)["Pid"] for node in nodes.gpus} | {nodes.ledger(key)["Pid"]}
@@ -110,7 +110,7 @@ def test_marks_cost_nothing_where_the_meter_hangs_or_is_absent(nodes: Nodes, sha
 def test_workers_of_a_run_that_span_nodes_are_accounted_for_on_both(nodes: Nodes, tmp_path: Path, store: str) -> None:
     spec = tmp_path / "digits.yaml"
     spec.write_text(DIGITS)
-    settings = {"store": store, "address": nodes.cluster.address, "workers": 2, "cpus_per_worker": 3}
+    settings = {"store": store, "address": nodes.address, "workers": 2, "cpus_per_worker": 3}
     command = [sys.executable, "-m", "collapse_ray.cli.main", "run", str(spec)]
     command += [f"run.{name}={value}" for name, value in settings.items()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -118,9 +118,9 @@ def test_workers_of_a_run_that_span_nodes_are_accounted_for_on_both(nodes: Nodes
     ledger = whole(store)
     told = ledger.by(["node", "kind", "stage"])
     labels = {node_label(node) for node in nodes.gpus}
-    for stage in ("train", "generate", "evaluate"):
+    for stage in ("train", "evaluate"):
         of_stage = told[(told["kind"] == "stage") & (told["stage"] == stage)]
         assert set(of_stage["node"]) == labels
-        assert (of_stage["energy_j"] > 0).all()
+        assert min(of_stage["energy_j"].tolist()) > 0
         assert set(of_stage["quality"]) <= {"counter", "estimated"}
     check_gpus(ledger, nodes)

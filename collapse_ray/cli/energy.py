@@ -2,7 +2,7 @@
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.cli.display import Display
-from collapse_ray.cli.ledger_tables import viewed_table
+from collapse_ray.cli.ledger_tables import is_metered, viewed_table
 from collapse_ray.ledger.ancestry import KIND_OF_STAGE
 from collapse_ray.lineage.progress import Listener, StageEvent
 from collapse_ray.report.frame import frame_table
@@ -38,6 +38,9 @@ class Reused:
 
 def show_energy(display: Display, store: Store, reused: Reused) -> None:
     """Energy per stage with its quality, and what must be said with it."""
+    if not is_metered(store):
+        display.say("nothing was metered: every stage was found published, or no meter could be started")
+        return
     found = viewed_table(store, [], ["kind", "stage"])
     display.show(frame_table(found.table.drop(columns=["counter_j", "integrated_j", "estimated_j"], errors="ignore")))
     for note in found.notes:

@@ -92,6 +92,11 @@ def embodied_table(store: Store) -> Table:
     return Table(pd.DataFrame(rows), notes)
 
 
+def is_metered(store: Store) -> bool:
+    """Whether the store has a ledger with anything in it."""
+    return read_ledger(store).entries.num_rows > 0
+
+
 def findings(store: Store) -> list[Finding]:
     """What is wrong with a ledger.
 

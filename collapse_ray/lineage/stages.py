@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from collapse_ray.artifact.fingerprint import fingerprint
@@ -16,7 +15,7 @@ from collapse_ray.data.order import Order
 from collapse_ray.data.reader import Batch, Pool
 from collapse_ray.data.regime import PoolPlan
 from collapse_ray.data.sample_set import SampleSet
-from collapse_ray.data.shards import encode_shard, shard_layout
+from collapse_ray.data.shards import shard_layout
 from collapse_ray.energy.marks import AccountKind, Marker, Work
 from collapse_ray.evaluate.stage import evaluate_share
 from collapse_ray.generate.stage import sample_rows, write_samples
@@ -24,7 +23,7 @@ from collapse_ray.lineage import identity
 from collapse_ray.lineage.index import lineage_fingerprint, lineage_id, write_index
 from collapse_ray.lineage.loop import Progress
 from collapse_ray.lineage.prepare import Prepared
-from collapse_ray.lineage.preview import NUM_PREVIEW, PREVIEW
+from collapse_ray.lineage.preview import PREVIEW, preview_shard
 from collapse_ray.lineage.progress import Listener, StageEvent
 from collapse_ray.lineage.publisher import NO_CLAIMS, Claims, Publisher
 from collapse_ray.lineage.retention import retire_old
@@ -222,8 +221,10 @@ class PublishedStages:
         for other in others:
             whole.merge(other)
         realised = {"world_size": group.world_size, "num_holdout": self._prepared.holdout.num_samples}
-        previewed = group.rank == 0 and lineage.evaluate.num_samples > 0
-        files = [self._preview(generation, model.fingerprint, sample, attempt)] if previewed else []
+        files, num_samples = [], lineage.evaluate.num_samples
+        if group.rank == 0 and num_samples > 0:
+            shard = preview_shard(self._prepared.payload, generation, model.fingerprint, num_samples, sample)
+            files = [self._store.write(attempt, PREVIEW, shard)]
         return {"files": files, "realised": realised, "metrics": whole.compute()}
 
     def _generate(self, generation: int, model: Record, num_samples: int, attempt: Attempt) -> dict[str, Any]:
@@ -261,15 +262,6 @@ class PublishedStages:
     ) -> AbstractContextManager[None]:
         work = Work(kind, lineage=self._id, generation=generation, stage=stage, artifact=artifact)
         return self._marker.working(work)
-
-    def _preview(
-        self, generation: int, producer: str, sample: Callable[[int, int], np.ndarray], attempt: Attempt
-    ) -> FileEntry:
-        """The first evaluation samples, to be looked at: retention removes shards, and the last generation has none."""
-        count = min(NUM_PREVIEW, self._lineage.evaluate.num_samples)
-        payload, ids = self._prepared.payload, np.arange(count)
-        content = encode_shard(payload, ids, "synthetic", generation, producer, sample(0, count))
-        return self._store.write(attempt, PREVIEW, content)
 
     # Parts -----------------------------------------------------------------------------------
 

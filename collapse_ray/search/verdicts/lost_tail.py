@@ -11,15 +11,15 @@ class Spec(VerdictSpec):
     definition: ClassVar[int] = 7
 
     image: Signal | None = Signal(
-        metric="tail_coverage", worse="lower", scale="ratio", tolerance=0.9, threshold=0.7, floor=0.01
+        metric="coverage", worse="lower", scale="ratio", tolerance=0.9, threshold=0.7, floor=0.01
     )
-    """Coverage (Naeem et al. 2020) of the tenth of real images in the lowest density."""
+    """Coverage (Naeem et al. 2020): real images with a sample near them. All count alike, those of the tail too."""
     tokens: Signal | None = Signal(
         metric="rare_token_survival", worse="lower", scale="ratio", tolerance=0.9, threshold=0.7, floor=0.01
     )
     """Rare types that still occur. At generation 10 CollapseTracker counts .338 with a quarter of synthetic text, .198
     with nothing else: .59 of it."""
     vector: Signal | None = Signal(
-        metric="tail_coverage", worse="lower", scale="ratio", tolerance=0.9, threshold=0.7, floor=0.01
+        metric="coverage", worse="lower", scale="ratio", tolerance=0.9, threshold=0.7, floor=0.01
     )
-    """Coverage of the tenth of real rows in the lowest density."""
+    """Coverage: real rows with a sample near them."""

@@ -71,9 +71,10 @@ def test_embodied_energy_is_the_sum_over_the_ancestors(metered: Store, collapse:
     joules = {(row["stage"], row["generation"]): row["energy_j"] for row in by_hand}
     assert first["energy_j"] == pytest.approx(joules["train", 1])
     assert second["energy_j"] == pytest.approx(joules["train", 2])
-    # Generation 2: its training, generation 1's model and samples, and the real rows (not the held-out ones).
+    # Generation 2: its training, generation 1's model and samples, and the real rows (not the held-out ones),
+    # which a sensor's tick may leave without a joule: so short is their ingest.
     train_ingest_j = first["embodied_j"] - first["energy_j"]
-    assert 0 < train_ingest_j < joules["ingest", 0]
+    assert 0 <= train_ingest_j <= joules["ingest", 0]
     expected_j = joules["train", 2] + joules["train", 1] + joules["generate", 1] + train_ingest_j
     assert second["embodied_j"] == pytest.approx(expected_j)
     assert second["artifacts"] == 4

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from collapse_ray.artifact.record import StoreError, code_version
-from collapse_ray.cli.commands import ledger, listing, report, run, verify
+from collapse_ray.cli.commands import ledger, listing, report, run, sweep, verify
 from collapse_ray.config.errors import InvalidInput, RunFailed
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (run, listing, verify, report, ledger):
+for command in (run, sweep, listing, verify, report, ledger):
     command.register(app)
 
 

@@ -18,12 +18,16 @@ from collapse_ray.data.regime import RegimeSpec
 from collapse_ray.data.source import SourceSpec
 from collapse_ray.evaluate.metric import MetricSpec
 from collapse_ray.model.family import FamilySpec
+from collapse_ray.search.method import SearchSpec
+from collapse_ray.search.scheduler import SchedulerSpec
 
 ROOTS: dict[str, type[Plugin]] = {
     "families": FamilySpec,
     "sources": SourceSpec,
     "metrics": MetricSpec,
     "regimes": RegimeSpec,
+    "searches": SearchSpec,
+    "schedulers": SchedulerSpec,
 }
 
 _NAMES: dict[Any, str] = {
@@ -36,8 +40,8 @@ _NAMES: dict[Any, str] = {
 }
 
 
-def kinds_table(what: Literal["families", "sources", "metrics", "regimes"]) -> Table:
-    """All kinds of one root: what each is, and its fields with type, default and meaning."""
+def kinds_table(what: str) -> Table:
+    """All kinds of one root, a key of `ROOTS`: what each is, and its fields with type, default and meaning."""
     root = ROOTS[what]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("kind / field", no_wrap=True)

@@ -1,6 +1,6 @@
 """The results of a store as one tidy table, built from the indices of its lineages and the records they name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from collapse_ray.artifact.record import ArtifactEnergy, Kind, Record
 from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput
 from collapse_ray.lineage.index import FOLDER, id_of, read_indices
+from collapse_ray.search.outcome import SweepDocument, read_sweeps
 
 RESULTS = "results.parquet"
 
@@ -57,7 +58,8 @@ def load(store: str | Store) -> pd.DataFrame:
     Returns:
         The columns of `SCHEMA`. `lineage` is the spec's name and the first 8 digits of the lineage's fingerprint;
         `real_fraction` is what the regime asked for, `realised_real_fraction` what the training pool held;
-        `sweep` is null for a lineage that belongs to none.
+        `sweep` is the id of the sweep to which the lineage belongs (of several, the one that ran last), null where
+        it belongs to none.
 
     Raises:
         InvalidInput: the store has no lineages.
@@ -95,10 +97,22 @@ def indices(store: Store) -> list[dict[str, Any]]:
     return found
 
 
+def sweeps_of_lineages(documents: Sequence[SweepDocument]) -> dict[str, str]:
+    """The sweep of each lineage that belongs to one, by their ids; of several, the last document counts."""
+    return {
+        lineage.lineage: document.id
+        for document in documents
+        for lineage in document.outcome.lineages
+        if lineage.lineage is not None
+    }
+
+
 def _rows(store: Store) -> Iterator[dict[str, Any]]:
     read = cache(partial(_read, store))  # lineages share artifacts
-    for index in indices(store):
-        lineage = {"lineage": id_of(index), "regime": index["regime"], "seed": index["seed"]}
+    found, sweeps = indices(store), sweeps_of_lineages(read_sweeps(store))
+    for index in found:
+        of = id_of(index)
+        lineage = {"sweep": sweeps.get(of), "lineage": of, "regime": index["regime"], "seed": index["seed"]}
         for generation in index["generations"]:
             place = {name: generation[name] for name in ("generation", "real_fraction", "realised_real_fraction")}
             for stage, entry, kind in STAGES:

@@ -63,7 +63,8 @@ def run_resident(
         return
     # A report waits until the controller has fetched the one before, which it does when it looks at its workers.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(REPORT_S))
-    board = Board.options(name=f"collapse-board-{uuid.uuid4().hex[:8]}").remote()
+    # In a trial of Ray Tune, what is started without a strategy has to find a place in the trial's placement group.
+    board = Board.options(name=f"collapse-board-{uuid.uuid4().hex[:8]}", scheduling_strategy="DEFAULT").remote()
     for attempt in range(execution.retries + 1):
         trainer = _trainer(body, board, execution, f"{name}-{attempt}")
         with _drained(board, on_post), _interruptible():

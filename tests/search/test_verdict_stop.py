@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from collapse_ray.config.errors import InvalidInput
 from collapse_ray.search.profile import ProfileSpec
 from collapse_ray.search.stop import StopRule
-from collapse_ray.search.verdict import Status, Verdict
+from collapse_ray.search.verdict import Status, Verdict, VerdictSpec
 
 
 def decided(kind: str, status: Status, generation: int | None = None, alarm: int | None = None) -> Verdict:
@@ -17,6 +17,13 @@ RISK = decided("catastrophic_risk", "collapsed", 5, alarm=3)
 TAIL = decided("lost_tail", "collapsing", 4)
 MODES = Verdict("lost_modes", 6, "healthy", "", generation=2)
 VERDICTS = {verdict.kind: verdict for verdict in (RISK, TAIL, MODES)}
+NO_SIGNAL = ProfileSpec(
+    verdicts=(
+        *ProfileSpec().verdicts[:-1],
+        VerdictSpec.resolve({"kind": "hallucinated_data", "tokens": None}),
+    )
+)
+"""Definition 8 names no metric of tokens."""
 
 
 @pytest.mark.parametrize(
@@ -54,12 +61,12 @@ def test_stops(rule: StopRule, generation: int, stopped: list[str]) -> None:
 )
 def test_rules_that_never_stop_are_refused(rule: StopRule, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        rule.check(ProfileSpec(), "tokens")
+        rule.check(NO_SIGNAL, "tokens")
 
 
 def test_rules_that_may_stop_are_not() -> None:
-    StopRule(verdicts=("lost_tail", "hallucinated_data")).check(ProfileSpec(), "tokens")
-    StopRule(verdicts=("hallucinated_data",)).check(ProfileSpec(), "image")
+    StopRule(verdicts=("lost_tail", "hallucinated_data")).check(NO_SIGNAL, "tokens")
+    StopRule(verdicts=("hallucinated_data",)).check(NO_SIGNAL, "image")
 
 
 def test_rules_that_make_no_sense_are_refused() -> None:

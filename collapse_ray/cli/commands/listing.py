@@ -13,6 +13,9 @@ class Listed(StrEnum):
     sources = "sources"
     metrics = "metrics"
     regimes = "regimes"
+    verdicts = "verdicts"
+    searches = "searches"
+    schedulers = "schedulers"
 
 
 def register(app: typer.Typer) -> None:
@@ -20,8 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def list_kinds(what: Annotated[Listed, typer.Argument(help="Which kinds.")]) -> None:
-    """List families, sources, metrics or regimes, with the fields that each takes."""
+    """List the kinds that a spec or a sweep may name, with the fields that each takes."""
     from collapse_ray.cli.display import plain_console
     from collapse_ray.report.kinds import kinds_table
+    from collapse_ray.report.verdict_kinds import verdicts_table
 
-    plain_console().print(kinds_table(what.value))
+    plain_console().print(verdicts_table() if what is Listed.verdicts else kinds_table(what.value))

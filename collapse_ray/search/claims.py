@@ -1,0 +1,139 @@
+"""Two trials never compute the same artifact at once. A Ray seam."""
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+
+WAIT_S = 1.0
+"""A process asks again after this time, and looks into the store in between."""
+PING_S = 0.2
+"""A holder that has not answered by then is busy: what has died says so at once."""
+GRACE_S = 3.0
+"""A restarted actor grants nothing for as long: holders that live tell it again what they hold."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that may compute: an identifier, and the actor that it is, by which its end is seen."""
+
+    id: str
+    actor: Any
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)
+class ClaimsActor:
+    """Who computes what. Every method may be repeated.
+
+    It keeps nothing on disk: while a process computes, its call of `hold` is under way, and Ray makes it again when
+    this actor was restarted.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, Holder] = {}
+        self._freed: dict[str, asyncio.Event] = {}
+        self._pings: dict[str, asyncio.Task[bool]] = {}
+        self._restarted = ray.get_runtime_context().was_current_actor_reconstructed
+
+    async def take(self, key: str, holder: Holder) -> bool:
+        """Grants `key`, at once or within `WAIT_S`; False while another living process holds it."""
+        if self._restarted:
+            await asyncio.sleep(GRACE_S)
+            self._restarted = False
+        if not await self._is_free(key, holder):
+            try:
+                await asyncio.wait_for(self._freed.setdefault(key, asyncio.Event()).wait(), WAIT_S)
+            except TimeoutError:
+                return False
+        if not await self._is_free(key, holder):
+            return False
+        self._held[key] = holder
+        return True
+
+    async def hold(self, key: str, holder: Holder) -> None:
+        """Under way for as long as `holder` computes what it was granted."""
+        self._held[key] = holder
+        while self._held.get(key) == holder:
+            await self._freed.setdefault(key, asyncio.Event()).wait()
+
+    async def release(self, key: str, holder: Holder) -> None:
+        """Nobody computes it any more, if `holder` did."""
+        if self._held.get(key) == holder:
+            self._free(key)
+
+    async def held(self) -> dict[str, str]:
+        """What is being computed: fingerprint -> holder."""
+        return {key: holder.id for key, holder in self._held.items()}
+
+    def _free(self, key: str) -> None:
+        del self._held[key]
+        self._freed.pop(key, asyncio.Event()).set()
+
+    async def _is_free(self, key: str, holder: Holder) -> bool:
+        other = self._held.get(key)
+        if other is None or other == holder:
+            return True
+        if await self._lives(other):
+            return False
+        if self._held.get(key) == other:  # others looked, too
+            self._free(key)
+        return key not in self._held
+
+    async def _lives(self, holder: Holder) -> bool:
+        """Whether a holder's process lives: a busy one does not answer, a dead one's call fails."""
+        if holder.id not in self._pings:
+            self._pings[holder.id] = asyncio.ensure_future(_answers(holder.actor))
+        ping = self._pings[holder.id]
+        done, _ = await asyncio.wait([ping], timeout=PING_S)
+        if done:
+            self._pings.pop(holder.id, None)
+        return not done or ping.result()
+
+
+async def _answers(actor: Any) -> bool:
+    try:
+        await actor.__ray_ready__.remote()
+    except RayActorError:
+        return False
+    return True
+
+
+@dataclass
+class RayClaims:
+    """This process's claims; its twin without Ray is `lineage.publisher.NoClaims`.
+
+    The process must be that of an actor. Pickled, it becomes the claims of the process that it comes to.
+    """
+
+    actor: Any
+    _holder: Holder | None = field(default=None, init=False)
+    _holding: dict[str, Any] = field(default_factory=dict, init=False)
+
+    def take(self, key: str) -> bool:
+        if not ray.get(self.actor.take.remote(key, self._me)):
+            return False
+        self._holding[key] = self.actor.hold.remote(key, self._me)
+        return True
+
+    def release(self, key: str) -> None:
+        self._holding.pop(key, None)
+        self.actor.release.remote(key, self._me)
+
+    @property
+    def _me(self) -> Holder:
+        if self._holder is None:
+            self._holder = Holder(uuid.uuid4().hex, ray.get_runtime_context().current_actor)
+        return self._holder
+
+    def __reduce__(self) -> tuple[type["RayClaims"], tuple[Any]]:
+        return RayClaims, (self.actor,)
+
+
+def start_claims(sweep: str) -> RayClaims:
+    """The claims of a sweep; its actor ends with the driver."""
+    actor: Any = ClaimsActor
+    name = f"collapse-claims-{sweep}-{uuid.uuid4().hex[:8]}"
+    return RayClaims(actor.options(name=name, scheduling_strategy="DEFAULT").remote())

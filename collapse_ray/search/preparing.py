@@ -1,0 +1,62 @@
+"""Real data of a sweep's lineages: opened and published in the driver, once for each source."""
+
+from collections import OrderedDict
+
+from collapse_ray.artifact.fingerprint import fingerprint
+from collapse_ray.artifact.store import Store
+from collapse_ray.config.errors import InvalidInput
+from collapse_ray.data.source import RealData
+from collapse_ray.energy.marks import Marker
+from collapse_ray.lineage import identity
+from collapse_ray.lineage.launch import Ready, check_execution
+from collapse_ray.lineage.prepare import Prepared, open_real, publish_real
+from collapse_ray.lineage.spec import LineageSpec
+from collapse_ray.search.given import Given
+from collapse_ray.search.spec import Sweep
+from collapse_ray.search.trial import Trial
+
+MAX_OPEN = 8
+"""Sources that stay open: lineages of one seed follow each other only where the search says so."""
+
+
+class Preparer:
+    """Makes trials runnable, as the search proposes them."""
+
+    def __init__(self, sweep: Sweep, store: Store, marker: Marker) -> None:
+        self._sweep, self._store, self._marker = sweep, store, marker
+        self._open: OrderedDict[str, tuple[RealData, Prepared]] = OrderedDict()
+
+    def __call__(self, trial: Trial) -> Given:
+        """Checks a lineage on its real data, and publishes that where nobody did.
+
+        Raises:
+            InvalidInput: the lineage cannot run.
+        """
+        sweep = self._sweep
+        lineage = sweep.lineage(trial.point, trial.seed)
+        try:
+            check_execution(lineage, sweep.run)
+            prepared = self._prepared(lineage)
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"{sweep.where}, lineage {sweep.arm_label(trial.point)} seed {trial.seed}: {error}"
+            ) from error
+        ready = Ready(sweep.lineage_name(trial.point), lineage, prepared).absolute()
+        return Given(ready, ready.id, trunk_of(lineage, prepared))
+
+    def _prepared(self, lineage: LineageSpec) -> Prepared:
+        key = fingerprint([lineage.source.dump(), lineage.seed, lineage.holdout_fraction])
+        data = self._open[key][0] if key in self._open else None
+        opened = open_real(lineage, data)
+        if key not in self._open:
+            self._open[key] = opened.data, publish_real(lineage, opened, self._store, self._marker)
+            if len(self._open) > MAX_OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end(key)
+        return self._open[key][1]
+
+
+def trunk_of(lineage: LineageSpec, prepared: Prepared) -> str:
+    """Fingerprint of generation 1, which lineages share whose plans for it are alike."""
+    plan = lineage.regime.plan(seed=lineage.seed, generation=1, num_real=prepared.train.num_samples)
+    return fingerprint(identity.train(lineage, 1, plan, {0: prepared.train.fingerprint}, None))

@@ -24,8 +24,9 @@ lint: $(STAMP) ## style, format, architecture contracts, types
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-test: $(STAMP) ## every test that needs no GPU
-	$(BIN)/pytest -m "not gpu"
+test: $(STAMP) ## every test that needs no GPU; those that start Ray have the machine to themselves
+	$(BIN)/pytest -n auto -m "not cluster and not gpu"
+	$(BIN)/pytest -m "cluster and not gpu"
 
 bench: $(STAMP) ## every benchmark, one after the other
 	set -e; for script in benchmarks/*.py; do $(BIN)/python "$$script"; done

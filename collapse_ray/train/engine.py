@@ -89,15 +89,19 @@ class Engine:
         Returns:
             The mean weighted loss per sample before the update, in nats: a scalar on the device.
         """
+        if self.accumulation == 1:
+            return self._micro_step(payload, weight)
         weights = [None] * self.accumulation if weight is None else weight.chunk(self.accumulation)
-        total = torch.zeros((), device=payload.device)
-        for micro, micro_weight in zip(payload.chunk(self.accumulation), weights, strict=True):
-            per_sample = self._engine(micro).float()
-            loss = per_sample.mean() if micro_weight is None else (per_sample * micro_weight).mean()
-            self._engine.backward(loss)
-            self._engine.step()
-            total += loss.detach()
-        return total / self.accumulation
+        micros = zip(payload.chunk(self.accumulation), weights, strict=True)
+        return torch.stack([self._micro_step(micro, micro_weight) for micro, micro_weight in micros]).mean()
+
+    def _micro_step(self, payload: Tensor, weight: Tensor | None) -> Tensor:
+        """Gradients of one micro-batch, and the update where it is the last one; returns its loss."""
+        per_sample = self._engine(payload).float()
+        loss = per_sample.mean() if weight is None else (per_sample * weight).mean()
+        self._engine.backward(loss)
+        self._engine.step()
+        return loss.detach()
 
     def weights(self) -> dict[str, Tensor]:
         """The whole fp32 weights and buffers on the CPU, whatever the ZeRO stage; the same on every rank."""

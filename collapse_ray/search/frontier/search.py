@@ -61,7 +61,8 @@ class FrontierSearch:
             return "done"
         open_arms = [arm for arm in self.spec.arms if not self._given_up(arm) and not self.is_precise(arm)]
         if not open_arms:
-            return "done"
+            # What still runs may widen an interval again.
+            return "wait" if any(lineage.ending is None for lineage in self.lineages.values()) else "done"
         choices = [choice for arm in open_arms if (choice := self._next_place(arm))]
         if not choices:
             return "wait"

@@ -154,7 +154,7 @@ def main() -> None:
     arguments = parser.parse_args()
     num_nodes = arguments.gpus // GPUS_PER_NODE
     with tempfile.TemporaryDirectory() as live, tempfile.TemporaryDirectory() as merged:
-        ray.init(num_cpus=1, include_dashboard=False)
+        ray.init(address="local", num_cpus=1, include_dashboard=False)
         actor_at_work(Store(live), num_nodes, arguments.senders, arguments.seconds)
         ray.shutdown()
         hour_of_work(Store(merged), num_nodes)

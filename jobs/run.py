@@ -1,20 +1,12 @@
-"""Runs lineages as a Ray job; submitted again, it resumes.
+"""Runs lineages as a Ray job; submitted again, it resumes. SIGTERM (`ray job stop`) ends it as Ctrl-C does.
 
 ray job submit --working-dir . --entrypoint-num-cpus 1 -- python jobs/run.py SPEC [SPEC...] [key=value ...]
 """
 
-import signal
 import sys
 
 from collapse_ray.cli.main import main
 
-
-def stop(number: int, frame: object) -> None:
-    """`ray job stop` ends the job as Ctrl-C does: what is published stays, and the ledger is closed."""
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, stop)
     sys.argv = ["collapse", "run", "run.address=auto", *sys.argv[1:]]
     main()

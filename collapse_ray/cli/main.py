@@ -1,12 +1,13 @@
 """The `collapse` command."""
 
+import signal
 import sys
 from typing import Annotated
 
 import typer
 
 from collapse_ray.artifact.record import StoreError, code_version
-from collapse_ray.cli.commands import ledger, listing, report, run, sweep, verify
+from collapse_ray.cli.commands import ledger, listing, report, run, submit, sweep, verify
 from collapse_ray.config.errors import InvalidInput, RunFailed
 
 app = typer.Typer(
@@ -16,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (run, sweep, listing, verify, report, ledger):
+for command in (run, sweep, submit, listing, verify, report, ledger):
     command.register(app)
 
 
@@ -43,8 +44,9 @@ def main() -> None:
     """Runs the command.
 
     What the user can mend is one clear message and exit code 2, work that failed on the way is exit code 1; neither
-    shows a traceback.
+    shows a traceback. SIGTERM, by which `ray job stop` and schedulers end a job, does what Ctrl-C does.
     """
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         app()
     except (InvalidInput, StoreError) as error:

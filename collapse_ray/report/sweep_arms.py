@@ -20,7 +20,7 @@ from collapse_ray.search.trial import Trial, flat, point_label
 from collapse_ray.search.verdict import Verdict
 
 Survival = Literal["survived", "collapsed", "undecided"]
-"""Of an arm, to the depth of its sweep."""
+"""Of a lineage, or of the arm that it belongs to, to the depth of its sweep."""
 
 POOL_SIZES = ("regime.num_samples", "source.num_samples")
 """Axes along which the pool grows: arms that differ along one of them alone have a scaling law together."""
@@ -32,14 +32,22 @@ Index = dict[str, Any]
 class SweepArm:
     """The lineages of one point.
 
-    `lineages` are in the order of their seeds; `indices` are those of them that trained something.
+    `lineages` are in the order of their seeds; `indices` are those of them that trained something. `verdicts` are those
+    of the arm over its seeds; `survivals` those of its lineages, each judged by itself.
     """
 
     point: dict[str, Json]
     lineages: tuple[LineageOutcome, ...]
     indices: tuple[Index, ...]
     verdicts: dict[str, Verdict]
-    survival: Survival
+    survivals: tuple[Survival, ...]
+
+    @property
+    def survival(self) -> Survival:
+        """Survived where half of the lineages did, as frontiers are defined; collapsed where more than half did."""
+        if 2 * self.survivals.count("survived") >= len(self.survivals):
+            return "survived"
+        return "collapsed" if 2 * self.survivals.count("collapsed") > len(self.survivals) else "undecided"
 
     @property
     def label(self) -> str:
@@ -75,13 +83,13 @@ def sweep_arms(store: Store, document: SweepDocument, results: pd.DataFrame) -> 
 
 def _arm(asked: SweepSpec, lineages: list[LineageOutcome], indices: list[Index], series: Series | None) -> SweepArm:
     verdicts = {} if series is None else profile(asked.profile, series)
-    complete = all(lineage.state == "complete" for lineage in lineages)
-    survival = survived(survival_rule(asked), verdicts, asked.depth, complete=complete) if verdicts else "undecided"
-    return SweepArm(lineages[0].point, tuple(lineages), tuple(indices), verdicts, survival)
+    rule = survival_rule(asked)
+    survivals = [survived(rule, each.verdicts, each.generation, complete=each.state == "complete") for each in lineages]
+    return SweepArm(lineages[0].point, tuple(lineages), tuple(indices), verdicts, tuple(survivals))
 
 
 def survival_rule(asked: SweepSpec) -> StopRule:
-    """What decides whether an arm survived: the stop rule, else the first of its default verdicts in the profile."""
+    """What decides whether a lineage survived: the stop rule, else the first of its default verdicts in the profile."""
     if asked.stop is not None:
         return asked.stop.model_copy(update={"patience": 1})
     kinds = [verdict.kind for verdict in asked.profile.verdicts]
@@ -89,20 +97,23 @@ def survival_rule(asked: SweepSpec) -> StopRule:
     return default if set(default.verdicts) <= set(kinds) else StopRule(verdicts=(kinds[0],))
 
 
-def survived(rule: StopRule, verdicts: Mapping[str, Verdict], depth: int, *, complete: bool) -> Survival:
-    """Whether an arm survived by a rule.
+def survived(rule: StopRule, verdicts: Mapping[str, Verdict], generation: int, *, complete: bool) -> Survival:
+    """Whether a lineage survived by a rule: it came to the depth, and the rule would not have stopped it.
 
     Args:
-        rule: its verdicts count.
-        verdicts: of the arm, by kind.
-        depth: of the sweep.
-        complete: whether all its lineages reached the depth; only then it can have survived.
+        rule: its verdicts count. Where it asks for a collapse, a lineage that is collapsing has survived so far.
+        verdicts: of the lineage, by kind; empty where it never got so far.
+        generation: its latest one.
+        complete: whether that is the depth of the sweep.
     """
-    if rule.stops(verdicts, depth):
+    if not verdicts:
+        return "undecided"
+    if rule.stops(verdicts, generation):
         return "collapsed"
-    healthy = [verdicts[kind].status == "healthy" for kind in rule.verdicts if verdicts[kind].status != "not measured"]
-    enough = any(healthy) if rule.when == "all" else bool(healthy) and all(healthy)
-    return "survived" if enough and complete else "undecided"
+    enough = {"healthy"} if rule.at == "collapsing" else {"healthy", "collapsing"}
+    stands = [verdicts[kind].status in enough for kind in rule.verdicts if verdicts[kind].status != "not measured"]
+    alive = any(stands) if rule.when == "all" else bool(stands) and all(stands)
+    return "survived" if alive and complete else "undecided"
 
 
 def _series(store: Store, indices: Sequence[Index], results: pd.DataFrame) -> Series | None:

@@ -62,11 +62,18 @@ def arms_table(arms: Sequence[SweepArm], energies: Sequence[float | None]) -> Ta
             arm.label or ABSENT,
             str(len(arm.lineages)),
             _reached(arm),
-            Text(arm.survival, STYLES.get(arm.survival, "")),
+            Text(_outcome(arm), STYLES.get(arm.survival, "")),
             verdict_words(arm.verdicts),
             joules(energy_j),
         )
     return table
+
+
+def _outcome(arm: SweepArm) -> str:
+    """How many lineages ended as the arm did; of an undecided one, how many survived."""
+    counted = "survived" if arm.survival == "undecided" else arm.survival
+    count = f"{arm.survivals.count(counted)} of {len(arm.survivals)}"
+    return f"{arm.survival} ({count}{' survived' if arm.survival == 'undecided' else ''})"
 
 
 def _reached(arm: SweepArm) -> str:

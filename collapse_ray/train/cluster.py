@@ -3,6 +3,8 @@
 import logging
 import math
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -43,7 +45,19 @@ def cluster(execution: RunConfig, num_cpus: float | None = None, *, dashboard: b
         return
     if execution.address is None:
         check_machine(execution)
+    with _sigterm_kept():
+        _start(execution, num_cpus, dashboard=dashboard)
+    try:
+        check_cluster(execution)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start(execution: RunConfig, num_cpus: float | None, *, dashboard: bool) -> None:
+    if execution.address is None:
         ray.init(
+            address="local",  # not one that `ray start` left on this machine
             num_cpus=math.ceil(num_cpus or execution.workers * execution.cpus_per_worker + execution.data_cpus),
             include_dashboard=dashboard,
             log_to_driver=False,
@@ -51,11 +65,15 @@ def cluster(execution: RunConfig, num_cpus: float | None = None, *, dashboard: b
         )
     else:
         ray.init(address=execution.address, log_to_driver=False, logging_level=logging.ERROR)
-    try:
-        check_cluster(execution)
-        yield
-    finally:
-        ray.shutdown()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """`ray.init` makes SIGTERM an exit; whoever wants another end of a job has said so before."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def check_cluster(execution: RunConfig) -> None:

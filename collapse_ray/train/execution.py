@@ -1,8 +1,9 @@
 """How a lineage is executed: nothing here may change what is computed, so nothing here is fingerprinted."""
 
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from collapse_ray.config.spec import Spec
 
@@ -63,6 +64,15 @@ class RunConfig(Spec):
         if value in ("all", "records") or (name == "last" and count.isdigit() and int(count) > 0):
             return value
         raise ValueError(f"{value!r} is not a retention policy; give 'all', 'last:K' with K >= 1, or 'records'")
+
+    @model_validator(mode="after")
+    def _all_nodes_find_the_store(self) -> Self:
+        if self.address is not None and "://" not in self.store and not Path(self.store).expanduser().is_absolute():
+            raise ValueError(
+                f"store={self.store} is relative to where the driver runs, and with address={self.address} all nodes "
+                "must find it; give an absolute path that they share, or a URI such as s3://bucket/store"
+            )
+        return self
 
     @property
     def keep_last(self) -> int | None:

@@ -17,7 +17,7 @@ def ray_cluster() -> Iterator[None]:
 
     With the dashboard, which Ray's State API needs.
     """
-    ray.init(num_cpus=4, include_dashboard=True, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
 

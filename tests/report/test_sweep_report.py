@@ -39,7 +39,9 @@ EITHER = StopRule(verdicts=("a", "b"))
     ("rule", "statuses", "complete", "expected"),
     [
         (ONE, ["collapsed"], False, "collapsed"),
-        (ONE, ["collapsing"], True, "undecided"),
+        (ONE, ["collapsing"], True, "survived"),
+        (ONE.model_copy(update={"at": "collapsing"}), ["collapsing"], True, "collapsed"),
+        (ONE, ["undecided"], True, "undecided"),
         (ONE, ["healthy"], True, "survived"),
         (ONE, ["healthy"], False, "undecided"),
         (ONE, ["not measured"], True, "undecided"),

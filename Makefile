@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint test bench lock clean
+.PHONY: help setup demo check lint test bench dashboards lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## build .venv from constraints.txt (again only when the dependencies change)
 
@@ -30,6 +30,9 @@ test: $(STAMP) ## every test that needs no GPU; those that start Ray have the ma
 
 bench: $(STAMP) ## every benchmark, one after the other
 	set -e; for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
+
+dashboards: $(STAMP) ## Grafana dashboards, alert rules and the tables of docs/monitoring.md, from the code
+	$(BIN)/python -m collapse_ray.monitoring
 
 lock: ## write constraints.txt anew from pyproject.toml (with the lowest Python that is supported)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \

@@ -108,7 +108,7 @@ def measure(name: str, case: Case, run: RunConfig, repeats: int) -> None:
             lambda first: ray_stream(store, pool, order, 0, 1, first),
             group=SoloGroup(),
             checkpoints=StageCheckpoints(store, "0" * 32, "benchmark", SoloGroup()),
-            on_step=lambda step, loss: None,
+            on_step=lambda window: None,
         )
         middle = time.perf_counter()
         bare_loop(_new(lineage, samples.payload), rows, train, order.num_steps)

@@ -17,7 +17,15 @@ from pydantic import ValidationError
 
 from collapse_ray.artifact.attempt import Attempt, abandoned, new_attempt, publish, removing
 from collapse_ray.artifact.files import Files
-from collapse_ray.artifact.layout import ENERGY_FILE, RECORD, artifact_folder, damage, files_folder, set_aside
+from collapse_ray.artifact.layout import (
+    ARTIFACTS,
+    ENERGY_FILE,
+    RECORD,
+    artifact_folder,
+    damage,
+    files_folder,
+    set_aside,
+)
 from collapse_ray.artifact.record import ENERGY, ArtifactEnergy, FileEntry, Kind, OtherSchema, Record, StoreError
 
 log = logging.getLogger(__name__)
@@ -92,24 +100,40 @@ class Store:
             OtherSchema: the record has another schema version (that is not damage: nothing is touched).
             StoreError: the store cannot be read.
         """
-        folder = artifact_folder(kind, of)
-        content = self._files.read(f"{folder}/{RECORD}")
+        found = self._whole(kind, of)
+        if isinstance(found, str):
+            set_aside(self._files, artifact_folder(kind, of), found)
+            return None
+        return None if found is None or (found.retired and need_files) else found
+
+    def look(self, kind: Kind, of: str) -> Record | None:
+        """What `find` finds where files are not needed, for those who only ask: what is torn stays where it is."""
+        found = self._whole(kind, of)
+        return None if isinstance(found, str) else found
+
+    def _whole(self, kind: Kind, of: str) -> Record | str | None:
+        """The record of a whole artifact, or what is wrong with it; None where there is none."""
+        where = f"{artifact_folder(kind, of)}/{RECORD}"
+        content = self._files.read(where)
         if content is None:
             return None
         try:
-            record = Record.from_json(content, f"{folder}/{RECORD}")
+            record = Record.from_json(content, where)
         except OtherSchema:
             raise
         except StoreError as error:
-            set_aside(self._files, folder, str(error))
-            return None
+            return str(error)
         if (of, content) not in self._verified:
             torn = damage(self._files, record, kind, of)
             if torn is not None:
-                set_aside(self._files, folder, torn)
-                return None
+                return torn
             self._verified.add((of, content))
-        return None if record.retired and need_files else record
+        return record
+
+    def fingerprints(self, kind: Kind) -> list[str]:
+        """Of all artifacts of a kind, whole or not, sorted."""
+        found = self._files.below(f"{ARTIFACTS}/{kind}", recursive=False).items()
+        return sorted(name for name, info in found if info.type == fs.FileType.Directory)
 
     def begin(self, kind: Kind, of: str) -> Attempt:
         """A fresh place to write to; other attempts at the same fingerprint have another."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from collapse_ray.artifact.record import StoreError, code_version
-from collapse_ray.cli.commands import ledger, listing, report, run, submit, sweep, verify
+from collapse_ray.cli.commands import doctor, ledger, listing, plan, report, run, submit, sweep, verify
 from collapse_ray.config.errors import InvalidInput, RunFailed
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (run, sweep, submit, listing, verify, report, ledger):
+for command in (run, sweep, plan, submit, listing, verify, report, ledger, doctor):
     command.register(app)
 
 

@@ -70,9 +70,14 @@ class EdgeWatch:
         return None if self._edge is None else self._edge[0]
 
     @property
+    def has_moved(self) -> bool:
+        """The counter did not stand still."""
+        return self._last[1] != self._first[1]
+
+    @property
     def tells(self) -> bool:
         """Whether it knows the counter at the mark: it saw an edge after it, or a counter that stands still."""
-        return (self._edge is not None and self.tick_s is not None) or self._last[1] == self._first[1]
+        return (self._edge is not None and self.tick_s is not None) or not self.has_moved
 
     @property
     def settled_until_s(self) -> float:

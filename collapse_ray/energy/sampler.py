@@ -12,6 +12,8 @@ from collapse_ray.energy.source import Reading, Source
 POLL_S = 0.005
 POWER_INTERVAL_S = 0.1
 """Devices that have power alone are read at least this often: the rate at which sensors update."""
+PROBE_S = 5.0
+"""Where reads came too late to tell the length of a counter's ticks, this is tried again after that time."""
 FIND_S = 30.0
 """Sources are asked this often whether devices have appeared."""
 
@@ -206,6 +208,8 @@ class _Channel:
         self._watch = None
         probe_s = self._ticks.seen(watch.edge_s, watch.tick_s)
         tick_s = self._ticks.tick_s
+        if tick_s is None and watch.has_moved:  # polls came too late; the next marks should not have to do without
+            probe_s = watch.due_s + PROBE_S
         # A counter that moves with every poll is as good as current.
         self.accumulator.series.tick_s = 0.0 if tick_s is not None and tick_s < 3 * self._poll_s else tick_s
         settled_s = watch.settled_until_s

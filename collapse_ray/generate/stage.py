@@ -59,9 +59,9 @@ def write_samples(
     rank: int,
     world_size: int,
     device: torch.device,
-    on_samples: Callable[[int], None],
+    on_samples: Callable[[int, int], None],
 ) -> Iterator[FileEntry]:
-    """Writes this rank's shards; `on_samples` is told the samples done so far by this rank."""
+    """Writes this rank's shards; `on_samples` is told this rank's samples so far, and how many are new."""
     done = 0
     for shard in range(rank, samples.layout.num_shards, world_size):
         start, stop = samples.layout.bounds(shard)
@@ -71,4 +71,4 @@ def write_samples(
         content = encode_shard(samples.payload, np.arange(start, stop), "synthetic", generation, producer, payload)
         yield store.write(attempt, samples.layout.name(shard), content)
         done += stop - start
-        on_samples(done)
+        on_samples(done, stop - start)

@@ -6,16 +6,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.exceptions import RayError
 
 from collapse_ray.artifact.record import StoreError
 from collapse_ray.ledger.batch import Ack, Resume
-from collapse_ray.ledger.names import NAMESPACE, ledger_key, ledger_name
+from collapse_ray.ledger.names import NAMESPACE, ledger_key, ledger_name, short_id
 from collapse_ray.ledger.node_folder import node_folder
 from collapse_ray.ledger.rows import unpack
 from collapse_ray.ledger.taken_files import TakenFiles
 
 if TYPE_CHECKING:  # meters load this module with the actor's handle, and stay small
     from collapse_ray.artifact.store import Store
+    from collapse_ray.ledger.counters import Counters
     from collapse_ray.ledger.query import Group, Sums
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,11 @@ FLUSH_S = 10.0
 LINGER_S = 60.0
 """A ledger that nobody talked to for so long ends: an actor of no CPUs still keeps its node from being released."""
 TASK_RETRIES = 3
+ON_HEAD = {"node:__internal_head__": 0.001}
+"""Any other node may be lost alone, and Ray takes half a minute to notice; only the head has this resource.
+
+Not by `NodeAffinitySchedulingStrategy`: Ray 2.60 puts actors that need no resources anywhere where it is soft.
+"""
 
 
 @ray.remote(  # pyright: ignore[reportCallIssue] - its stub lacks concurrency_groups
@@ -43,7 +50,8 @@ class LedgerActor:
     def __init__(self, store: "Store", flush_s: float = FLUSH_S, linger_s: float = LINGER_S) -> None:
         from collapse_ray.ledger.book import Book  # noqa: PLC0415 - 30 MB, which meters do not need
 
-        self._book = Book(store)
+        self._counters = _counters(store)
+        self._book = Book(store, on_durable=self._counters.count)
         self._taken = TakenFiles(node_folder(), ledger_name(ledger_key(store)))
         for packed in self._taken.found():
             self._book.take(unpack(packed))
@@ -86,6 +94,7 @@ class LedgerActor:
         """Flushes in time, merges segments now and then, and ends the actor when nobody needs it any more."""
         while True:
             time.sleep(self._flush_s)
+            self._show_nodes()
             try:
                 if not self._is_idle():
                     with self._taken.written():
@@ -103,8 +112,34 @@ class LedgerActor:
                 self._failure = error  # the meters hear of it, and keep what they have
                 raise
 
+    def _show_nodes(self) -> None:
+        """Tells Prometheus how far each node is behind; those that have left are so no more."""
+        try:
+            alive = tuple(short_id(node["NodeID"]) for node in ray.nodes() if node["Alive"])
+        except RayError as error:
+            log.warning("it is not known which nodes have left, which is asked again: %s", error)
+            return
+        for node in self._counters.nodes:
+            if not node.endswith(alive):
+                self._counters.forget(node)
+        self._counters.show_lag(time.time())
+
     def _is_idle(self) -> bool:
         return time.monotonic() - self._heard_s > self._linger_s
+
+
+def _counters(store: "Store") -> "Counters":
+    """For Prometheus, from the totals of the journal on."""
+    from collapse_ray.ledger.counters import Counters, journal_kinds, journal_totals  # noqa: PLC0415
+    from collapse_ray.ledger.query import read_ledger  # noqa: PLC0415
+
+    key = ledger_key(store)
+    try:
+        ledger = read_ledger(store)
+    except StoreError as error:
+        log.warning("Prometheus is told of new joules only, because those of the journal cannot be read: %s", error)
+        return Counters(key, {}, {})
+    return Counters(key, journal_totals(ledger), journal_kinds(ledger))
 
 
 def start_ledger(store: "Store", key: str) -> Any:
@@ -113,8 +148,12 @@ def start_ledger(store: "Store", key: str) -> Any:
     It outlives the driver, which may be killed, and ends `LINGER_S` after the last meter and driver.
     """
     actor: Any = LedgerActor
-    name = ledger_name(key)
     options = actor.options(
-        name=name, namespace=NAMESPACE, get_if_exists=True, lifetime="detached", scheduling_strategy="DEFAULT"
+        name=ledger_name(key),
+        namespace=NAMESPACE,
+        get_if_exists=True,
+        lifetime="detached",
+        scheduling_strategy="DEFAULT",
+        resources=ON_HEAD,
     )
     return options.remote(store)

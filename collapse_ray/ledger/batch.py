@@ -49,9 +49,9 @@ class Batch:
     entries: tuple[Entry, ...]
     totals: tuple[DeviceTotal, ...]
     open_marks: tuple[Mark, ...]
-    """Work that goes on, so that a meter that replaces this one knows it."""
+    """Work that goes on, so that a meter that replaces this one knows it; on the node's monotonic clock."""
     gaps: tuple[tuple[str, Gap], ...] = ()
-    """New gaps: (device UUID, gap)."""
+    """New gaps: (device UUID, gap in seconds since 1970 on the ledger's clock, as entries)."""
 
 
 @dataclass(frozen=True)

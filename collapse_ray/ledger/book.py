@@ -33,6 +33,10 @@ class _Meter:
     closed: bool = False
 
 
+def nobody(durable: Pending) -> None:
+    """Counts nothing."""
+
+
 LIVE = ("kind", "sweep", "lineage", "stage")
 """What `Book.totals` sums up by."""
 
@@ -43,14 +47,20 @@ class Book:
     Args:
         store: whose journal it continues.
         clock: seconds since 1970.
+        on_durable: told, in their order, of batches that have come into the journal; of each once.
 
     Raises:
         StoreError: the store cannot be read.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: Store, clock: Callable[[], float] = time.time, on_durable: Callable[[Pending], None] = nobody
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._on_durable = on_durable
+        self._written: list[Pending] = []
+        """In a segment, as far as `_unsettled`."""
         self._read: tuple[frozenset[str], dict[Group, Sums]] | None = None
         """What `totals` read last, and of which segments."""
         self._journal = Journal(store, clock)
@@ -115,6 +125,7 @@ class Book:
             self._restore(cut)
             raise
         self._unsettled |= {name: pending.last for name, pending in cut.items()}
+        self._written += cut.values()
         self._absorb()
 
     def _restore(self, cut: dict[str, Pending]) -> None:
@@ -223,6 +234,10 @@ class Book:
                 self._nodes.learn_segments(segments)
                 self._nodes.learn_pending(self._pending.values())
                 self._misled = False
+        written, self._written = self._written, []
+        for pending in written:
+            if self._meters[pending.meter].durable >= pending.last:  # else another ledger's count, and are told there
+                self._on_durable(pending)
         return bool(segments)
 
     def _absorb_ranges(self, ranges: pa.Table) -> None:

@@ -27,7 +27,7 @@ RETRY_S = 0.25
 IDLE_S = 10.0
 """The thread of a marker that has nothing to send for so long ends; the next mark starts another."""
 MAX_CALLS = 20_000
-"""Marks that a meter has not answered are kept; no more than these."""
+"""Of marks that a meter has not answered, no more than these are kept: the time of later ones counts as idle."""
 DELIVER_S = 2.0
 """A process that ends waits no longer than this for its marks to arrive."""
 
@@ -58,6 +58,7 @@ class RayMarker:
         self._news = threading.Condition()
         self._meter: Any = None
         self._lost = False
+        self._room = True
         self._thread: threading.Thread | None = None
         _markers.add(self)
         with self._news:
@@ -74,18 +75,23 @@ class RayMarker:
     @contextmanager
     def _block(self, work: Work) -> Iterator[None]:
         token = uuid.uuid4().hex
-        self._tell("begin", token=token, work=work, time_s=time.monotonic(), **self._claim)
+        began = self._has_room()
+        if began:
+            self._tell("begin", token=token, work=work, time_s=time.monotonic(), **self._claim)
         try:
             yield
         finally:
-            self._tell("end", token=token, time_s=time.monotonic())
+            if began:  # whatever else waits: work that did not end would take all that follows
+                self._tell("end", token=token, time_s=time.monotonic())
+
+    def _has_room(self) -> bool:
+        had_room, self._room = self._room, len(self._waiting) + len(self._sent) < MAX_CALLS
+        if had_room and not self._room:
+            log.warning("the meter %s takes no marks; the time of those that follow counts as idle", self._name)
+        return self._room
 
     def _tell(self, method: str, **arguments: Any) -> None:
         with self._news:
-            if len(self._waiting) + len(self._sent) >= MAX_CALLS:
-                return
-            if len(self._waiting) + len(self._sent) == MAX_CALLS - 1:
-                log.warning("the meter %s takes no marks; from now on they are lost", self._name)
             self._waiting.append(_Call(method, arguments))
             if self._thread is None:
                 self._start()

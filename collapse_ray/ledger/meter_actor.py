@@ -17,7 +17,7 @@ from collapse_ray.energy.marks import Work
 from collapse_ray.energy.processes import process_name
 from collapse_ray.ledger.batch import Ack, Batch
 from collapse_ray.ledger.mark_file import MarkFile
-from collapse_ray.ledger.names import NAMESPACE, ledger_name, meter_name
+from collapse_ray.ledger.names import NAMESPACE, ledger_name, meter_name, short_id
 from collapse_ray.ledger.node_folder import node_folder
 from collapse_ray.ledger.rows import pack
 
@@ -42,7 +42,7 @@ TASK_RETRIES = 3
 
 def node_label(node_id: str) -> str:
     """What the ledger calls a node: its host, and which Ray node there, since one host may hold several."""
-    return f"{socket.gethostname()}-{node_id[:8]}"
+    return f"{socket.gethostname()}-{short_id(node_id)}"
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=TASK_RETRIES)

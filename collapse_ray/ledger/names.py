@@ -21,6 +21,11 @@ def ledger_name(key: str) -> str:
     return f"collapse-ledger-{key}"
 
 
+def short_id(node_id: str) -> str:
+    """Of a Ray node: the end of what the ledger calls it."""
+    return node_id[:8]
+
+
 def meter_name(key: str, node_id: str) -> str:
     """Of the meter actor of a Ray node."""
     return f"collapse-meter-{key}-{node_id}"

@@ -38,6 +38,10 @@ _FORGET_EVERY = 32
 _log = logging.getLogger(__name__)
 
 
+class LedgerForgot(RuntimeError):
+    """What was acknowledged as durable is gone from the store, so that this meter's numbers have a hole for good."""
+
+
 class NodeMeter:
     """Meters one node; `start` it, and `close` it at the end.
 
@@ -209,6 +213,12 @@ class NodeMeter:
         while self._inbox:
             self._inbox.popleft()()
         now_s = time.monotonic()
+        if self._outbox.forgotten:
+            raise LedgerForgot(
+                f"the ledger does not know batches of the meter {self.meter} any more that it had acknowledged as "
+                "durable: ledger/ in its store was deleted or set back. It will take nothing more of this meter; start "
+                "another, which goes on from what the store knows"
+            )
         if now_s >= self._due_s:
             self._settle(now_s)
             full_s = (now_s - self._wait_s) // self._interval_s

@@ -13,6 +13,8 @@ MAX_SPOOL = 300
 """Batches that are kept at most; then the meter holds back."""
 RESEND_S = 15.0
 """A batch that was answered but is not durable for so long may have been lost with the ledger that took it."""
+FORGOTTEN_S = 60.0
+"""A ledger that has known less than was acknowledged for so long has lost it: file systems list late, but not so."""
 _FIRST_RETRY_S = 0.25
 _LAST_RETRY_S = 5.0
 _NUM_EXCHANGES = 8
@@ -44,6 +46,8 @@ class Outbox:
         self._since_s = now()  # when the oldest batch of the spool was submitted, or became the oldest
         self._retry_s = 0.0
         self._retry_at_s = 0.0
+        self._durable = 0  # the most that was ever acknowledged
+        self._forgotten_at_s: float | None = None  # since when the ledger knows less
         self._closing = False
         self._stop = False
         self._news = threading.Condition()
@@ -54,6 +58,12 @@ class Outbox:
     def full(self) -> bool:
         """The ledger was away for long: nothing more should be put."""
         return len(self._spool) >= MAX_SPOOL
+
+    @property
+    def forgotten(self) -> bool:
+        """The ledger has lost what it had acknowledged as durable: of this meter it will take nothing more."""
+        since_s = self._forgotten_at_s
+        return since_s is not None and self._now() - since_s > FORGOTTEN_S
 
     def put(self, batch: Batch) -> None:
         """Takes the next batch; numbers start at 1 and have no holes."""
@@ -86,10 +96,12 @@ class Outbox:
             self._closing = True
             self._news.notify_all()
             taken = self._news.wait_for(lambda: not self._spool or self._next > self._spool[-1].number, timeout_s)
+            taken = taken and self._forgotten_at_s is None
             self._stop = True
             self._news.notify_all()
         if not taken:
-            _log.warning("the energy ledger did not take batches from %d on before the meter ended", self._next)
+            first = self._spool[0].number
+            _log.warning("the energy ledger did not take all batches from %d on before the meter ended", first)
         return taken
 
     def _run(self) -> None:
@@ -134,6 +146,10 @@ class Outbox:
             return
         self._retry_s = self._retry_at_s = 0.0
         self._exchanges.append(exchange)
+        if ack.durable >= self._durable:
+            self._durable, self._forgotten_at_s = ack.durable, None
+        elif self._forgotten_at_s is None:
+            self._forgotten_at_s = self._now()
         if self._next == batch.number:  # not to begin anew, as `close` may have asked for meanwhile
             self._next += 1
         while self._spool and self._spool[0].number <= ack.durable:

@@ -6,11 +6,9 @@ Done once in the driver: opened and checked before anything is started, publishe
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from collapse_ray.artifact.fingerprint import fingerprint
 from collapse_ray.artifact.record import Record
 from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput
@@ -21,7 +19,7 @@ from collapse_ray.data.shards import encode_shard, shard_layout
 from collapse_ray.data.source import RealData, Rows
 from collapse_ray.energy.marks import Marker, Work
 from collapse_ray.evaluate.summaries import Evaluation
-from collapse_ray.lineage import identity
+from collapse_ray.lineage.naming import Name, ingested
 from collapse_ray.lineage.spec import LineageSpec
 
 INGEST_BLOCK = 256
@@ -64,6 +62,11 @@ def open_real(lineage: LineageSpec, data: RealData | None = None) -> Opened:
     return Opened(data, train_ids, holdout_ids)
 
 
+def name_real(lineage: LineageSpec, opened: Opened) -> Prepared:
+    """The real data as it is found under, whether or not it was published; reads no row."""
+    return Prepared(*(_samples(_name(lineage, opened, part), opened, part) for part in ("train", "holdout")))
+
+
 def publish_real(lineage: LineageSpec, opened: Opened, store: Store, marker: Marker) -> Prepared:
     """Publishes the real data, or finds it published."""
     train, holdout = (_publish(lineage, opened, part, store, marker) for part in ("train", "holdout"))
@@ -101,22 +104,32 @@ def _check(lineage: LineageSpec, payload: Payload, num_real: int) -> None:
 
 
 def _publish(lineage: LineageSpec, opened: Opened, part: str, store: Store, marker: Marker) -> SampleSet:
-    of = identity.ingest(lineage, opened.data.content, part=part)
-    key = fingerprint(of)
-    found = store.find("samples", key)
+    name = _name(lineage, opened, part)
+    found = store.find("samples", name.fingerprint)
     if found is not None:
         return SampleSet.of(found)
-    with marker.working(Work("stage", generation=0, stage="ingest", artifact=key)):
-        return _ingest(opened, part, of, key, store)
+    with marker.working(Work("stage", generation=0, stage="ingest", artifact=name.fingerprint)):
+        return _ingest(opened, part, name, store)
 
 
-def _ingest(opened: Opened, part: str, of: dict[str, Any], key: str, store: Store) -> SampleSet:
-    data = opened.data
+def _name(lineage: LineageSpec, opened: Opened, part: str) -> Name:
+    return ingested(lineage, opened.data.content, part=part)
+
+
+def _ids(opened: Opened, part: str) -> np.ndarray:
+    return opened.train_ids if part == "train" else opened.holdout_ids
+
+
+def _samples(name: Name, opened: Opened, part: str) -> SampleSet:
+    return SampleSet(name.fingerprint, shard_layout(len(_ids(opened, part)), INGEST_BLOCK), opened.data.payload)
+
+
+def _ingest(opened: Opened, part: str, name: Name, store: Store) -> SampleSet:
+    data, sample_ids = opened.data, _ids(opened, part)
     rows = data.rows if part == "train" or data.holdout is None else data.holdout
-    sample_ids = opened.train_ids if part == "train" else opened.holdout_ids
     begin = time.monotonic()
-    layout = shard_layout(len(sample_ids), INGEST_BLOCK)
-    samples = SampleSet(key, layout, data.payload)
+    samples = _samples(name, opened, part)
+    key, layout = samples.fingerprint, samples.layout
     attempt = store.begin("samples", key)
     with store.removing(attempt):
         files = [store.write(attempt, name, content) for name, content in sorted(data.files.items())]
@@ -129,7 +142,7 @@ def _ingest(opened: Opened, part: str, of: dict[str, Any], key: str, store: Stor
     record = Record(
         kind="samples",
         fingerprint=key,
-        identity=of,
+        identity=name.identity,
         parents={},
         files=tuple(files),
         duration_s=time.monotonic() - begin,

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Protocol
 
-from collapse_ray.artifact.fingerprint import fingerprint
 from collapse_ray.artifact.record import FileEntry, Kind, Record
 from collapse_ray.artifact.store import Attempt, Store
+from collapse_ray.lineage.naming import Name
 from collapse_ray.train.checkpoints import checkpoints_of
 from collapse_ray.train.group import Group
 
@@ -17,9 +17,17 @@ Body = Callable[[Attempt], dict[str, Any]]
 
 
 class Tell(Protocol):
-    """Says what becomes of a stage."""
+    """Says what becomes of a stage; `artifact` when it begins or was found, `record` when there is one."""
 
-    def __call__(self, generation: int, stage: str, *, artifact: str, reused: bool = False) -> None: ...
+    def __call__(
+        self,
+        generation: int,
+        stage: str,
+        *,
+        artifact: str | None = None,
+        reused: bool = False,
+        record: Record | None = None,
+    ) -> None: ...
 
 
 class MarkStage(Protocol):
@@ -64,59 +72,44 @@ class Publisher:
         self._claims = claims
         self._restore: dict[tuple[Kind, int], Callable[[], Record]] = {}
 
-    def record(
-        self, kind: Kind, generation: int, stage: str, of: dict[str, Any], parents: dict[str, str], body: Body
-    ) -> Record:
+    def record(self, name: Name, body: Body) -> Record:
         """The published record, even where a retention policy removed its files: they may never be needed again.
 
         Args:
-            kind: of the artifact.
-            generation: whose artifact it is.
-            stage: that makes it.
-            of: its identity.
-            parents: role -> fingerprint of what it is made from.
+            name: of the artifact.
             body: computes it.
         """
-        ensure = partial(self._ensure, kind, generation, stage, of, parents, body)
-        self._restore[kind, generation] = partial(ensure, need_files=True)
+        ensure = partial(self._ensure, name, body)
+        self._restore[name.kind, name.generation] = partial(ensure, need_files=True)
         return ensure(need_files=False)
 
     def with_files(self, kind: Kind, generation: int) -> Record:
         """A record that `record` gave before, with its files: computed again where they were removed."""
         return self._restore[kind, generation]()
 
-    def _ensure(
-        self,
-        kind: Kind,
-        generation: int,
-        stage: str,
-        of: dict[str, Any],
-        parents: dict[str, str],
-        body: Body,
-        *,
-        need_files: bool,
-    ) -> Record:
-        key = fingerprint(of)
+    def _ensure(self, name: Name, body: Body, *, need_files: bool) -> Record:
+        kind, key, generation, stage = name.kind, name.fingerprint, name.generation, name.stage
         lead = self._group.rank == 0
         found, attempt = None, None
         while found is None and attempt is None:  # another process computes it
             found, attempt = self._group.broadcast(self._find_or_begin(kind, key, need_files) if lead else (None, None))
         if found is not None:
             if not need_files:
-                self._tell(generation, stage, artifact=key, reused=True)
+                self._tell(generation, stage, artifact=key, reused=True, record=found)
             return found
         assert attempt is not None
         try:
             self._tell(generation, stage, artifact=key)
             with self._mark(generation, stage, key):
-                published = self._group.broadcast(self._compute(attempt, of, parents, body))
+                published = self._group.broadcast(self._compute(attempt, name, body))
         finally:
             if lead:
                 self._claims.release(key)
         assert published is not None
+        self._tell(generation, stage, record=published)
         return published
 
-    def _compute(self, attempt: Attempt, of: dict[str, Any], parents: dict[str, str], body: Body) -> Record | None:
+    def _compute(self, attempt: Attempt, name: Name, body: Body) -> Record | None:
         """The record on rank 0, once it is published; None on the others."""
         begin = time.monotonic()
         with self._store.removing(attempt):
@@ -127,8 +120,8 @@ class Publisher:
         record = Record(
             kind=attempt.kind,
             fingerprint=attempt.fingerprint,
-            identity=of,
-            parents=parents,
+            identity=name.identity,
+            parents=name.parents,
             files=tuple(sorted((entry for part in parts for entry in part), key=lambda entry: entry.name)),
             duration_s=time.monotonic() - begin,
             **outcome,

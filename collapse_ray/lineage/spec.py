@@ -82,6 +82,7 @@ def load_experiment(path: Path, overrides: list[str]) -> Experiment:
     if "seed" in mapping and mapping.get("seeds") is not None:
         raise InvalidInput(f"{path}: gives both seed and seeds; keep one")
     file = validate(_File, {**mapping, "name": mapping.get("name") or path.stem}, str(path))
+    file.run.check_store()
     seeds = file.seeds or (file.seed,)
     if len(set(seeds)) != len(seeds):
         raise InvalidInput(f"{path}: seeds={list(seeds)} repeats a seed; replicates must differ")

@@ -19,12 +19,12 @@ from collapse_ray.data.shards import shard_layout
 from collapse_ray.energy.marks import AccountKind, Marker, Work
 from collapse_ray.evaluate.stage import evaluate_share
 from collapse_ray.generate.stage import sample_rows, write_samples
-from collapse_ray.lineage import identity
+from collapse_ray.lineage import naming
 from collapse_ray.lineage.index import lineage_fingerprint, lineage_id, write_index
 from collapse_ray.lineage.loop import Progress
 from collapse_ray.lineage.prepare import Prepared
 from collapse_ray.lineage.preview import PREVIEW, preview_shard
-from collapse_ray.lineage.progress import Listener, StageEvent
+from collapse_ray.lineage.progress import Listener, Pace, StageEvent
 from collapse_ray.lineage.publisher import NO_CLAIMS, Claims, Publisher
 from collapse_ray.lineage.retention import retire_old
 from collapse_ray.lineage.spec import LineageSpec
@@ -33,7 +33,7 @@ from collapse_ray.train.checkpoints import StageCheckpoints
 from collapse_ray.train.deepspeed_config import deepspeed_config
 from collapse_ray.train.execution import RunConfig
 from collapse_ray.train.group import Group
-from collapse_ray.train.stage import Trained, fit_closed_form, train_with_gradients
+from collapse_ray.train.stage import Trained, Window, fit_closed_form, train_with_gradients
 
 OpenStream = Callable[[Store, Pool, Order, int, int, int], Iterable[Batch]]
 """(store, pool, order, rank, world_size, first_step) -> this rank's batches: Ray Data or its plain twin."""
@@ -89,34 +89,21 @@ class PublishedStages:
 
     def train(self, generation: int, plan: PoolPlan, samples: dict[int, SampleSet], previous: Record | None) -> Record:
         """The model of a generation, trained on exactly the rows of the plan."""
-        start = previous if self._lineage.train is not None and self._lineage.train.init == "previous" else None
-        of = identity.train(
-            self._lineage,
-            generation,
-            plan,
-            {g: s.fingerprint for g, s in samples.items()},
-            None if start is None else start.fingerprint,
-        )
-        parents = {f"samples-{part.generation}": samples[part.generation].fingerprint for part in plan.parts}
-        if start is not None:
-            parents["previous"] = start.fingerprint
-        body = partial(self._train, generation, plan, samples, start)
-        return self._publisher.record("model", generation, "train", of, parents, body)
+        of = {g: s.fingerprint for g, s in samples.items()}
+        before = None if previous is None else previous.fingerprint
+        name = naming.trained(self._lineage, generation, plan, of, before)
+        start = previous if "previous" in name.parents else None
+        return self._publisher.record(name, partial(self._train, generation, plan, samples, start))
 
     def evaluate(self, generation: int, model: Record) -> Record:
         """The metrics of a model on held-out real data."""
-        holdout = self._prepared.holdout
-        of = identity.evaluate(self._lineage, generation, model.fingerprint, holdout.fingerprint)
-        parents = {"model": model.fingerprint, "holdout": holdout.fingerprint}
-        body = partial(self._evaluate, generation, model)
-        return self._publisher.record("evaluation", generation, "evaluate", of, parents, body)
+        name = naming.evaluated(self._lineage, generation, model.fingerprint, self._prepared.holdout.fingerprint)
+        return self._publisher.record(name, partial(self._evaluate, generation, model))
 
     def generate(self, generation: int, model: Record, num_samples: int) -> SampleSet:
         """The samples that later generations train on."""
-        of = identity.generate(self._lineage, generation, model.fingerprint, num_samples)
-        body = partial(self._generate, generation, model, num_samples)
-        parents = {"model": model.fingerprint}
-        return SampleSet.of(self._publisher.record("samples", generation, "generate", of, parents, body))
+        name = naming.generated(self._lineage, generation, model.fingerprint, num_samples)
+        return SampleSet.of(self._publisher.record(name, partial(self._generate, generation, model, num_samples)))
 
     def finish_generation(self, progress: Progress) -> None:
         """Writes the index, drops what the retention policy no longer keeps, and reports the generation."""
@@ -141,6 +128,7 @@ class PublishedStages:
             order = Order.of(plan, seed=lineage.seed, generation=generation, batch_size=plan.num_rows, num_steps=1)
             stream = self._stream(plan, samples, order, rank=0, world_size=1)
             trained = fit_closed_form(generator, plan, stream, self._group)
+            self._tell(generation, "train", pace=Pace.of(self._prepared.payload, plan.num_rows))
         else:
             trained = self._train_with_gradients(generator, generation, plan, samples, attempt)
         realised = {
@@ -161,29 +149,30 @@ class PublishedStages:
         samples: dict[int, SampleSet],
         attempt: Attempt,
     ) -> Trained:
-        lineage, run, group, payload = self._lineage, self._run, self._group, self._prepared.payload
-        assert lineage.train is not None
+        train, run, group, payload = self._lineage.train, self._run, self._group, self._prepared.payload
+        assert train is not None
         order = Order.of(
             plan,
-            seed=lineage.seed,
+            seed=self._lineage.seed,
             generation=generation,
-            batch_size=lineage.train.batch_size,
-            num_steps=lineage.train.num_steps(plan.num_rows, payload.size if payload.kind == "tokens" else None),
-            window=lineage.train.shuffle_window,
+            batch_size=train.batch_size,
+            num_steps=train.num_steps(plan.num_rows, payload.size if payload.kind == "tokens" else None),
+            window=train.shuffle_window,
         )
         stream = self._stream(plan, samples, order, rank=group.rank, world_size=group.world_size)
         # The form of a checkpoint's files, and how they continue, depend on all that DeepSpeed is told.
-        configuration = fingerprint(deepspeed_config(lineage.train, run, group.world_size))
+        configuration = fingerprint(deepspeed_config(train, run, group.world_size))
         execution_key = f"w{group.world_size}-{configuration[:8]}"
         saving = partial(self._mark, generation, "checkpoint", attempt.fingerprint, kind="overhead")
         checkpoints = StageCheckpoints(self._store, attempt.fingerprint, execution_key, group, saving)
 
-        def on_step(step: int, loss: float) -> None:
-            self._tell(generation, "train", done=step, total=order.num_steps, loss=loss)
+        def on_step(window: Window) -> None:
+            pace = Pace.of(payload, window.num_steps * train.batch_size, window.duration_s, window.data_wait_s)
+            self._tell(generation, "train", done=window.done, total=order.num_steps, loss=window.loss, pace=pace)
 
         return train_with_gradients(
             generator,
-            lineage.train,
+            train,
             run,
             plan,
             order,
@@ -220,6 +209,7 @@ class PublishedStages:
         whole, *others = group.gather(share)
         for other in others:
             whole.merge(other)
+        self._tell(generation, "evaluate", pace=Pace.of(self._prepared.payload, self._prepared.holdout.num_samples))
         realised = {"world_size": group.world_size, "num_holdout": self._prepared.holdout.num_samples}
         files, num_samples = [], lineage.evaluate.num_samples
         if group.rank == 0 and num_samples > 0:
@@ -231,12 +221,12 @@ class PublishedStages:
         lineage, group = self._lineage, self._group
         layout = shard_layout(num_samples, lineage.generate.block_size)
         samples = SampleSet(attempt.fingerprint, layout, self._prepared.payload)
-        share = sum(
-            stop - start for start, stop in map(layout.bounds, range(group.rank, layout.num_shards, group.world_size))
-        )
+        shards = range(group.rank, layout.num_shards, group.world_size)
+        share = sum(stop - start for start, stop in map(layout.bounds, shards))
 
-        def on_samples(done: int) -> None:
-            self._tell(generation, "generate", done=done, total=share, unit="samples")
+        def on_samples(done: int, new: int) -> None:
+            pace = Pace.of(samples.payload, new * num_samples / share)  # the other ranks are about as fast
+            self._tell(generation, "generate", done=done, total=share, unit="samples", pace=pace)
 
         files = write_samples(
             self._load(generation),
@@ -255,13 +245,12 @@ class PublishedStages:
         return {"files": list(files), "realised": {**samples.realised(), "world_size": group.world_size}}
 
     def _tell(self, generation: int, stage: str, **what: Any) -> None:
-        self._listener(StageEvent(self._name, self._lineage.seed, generation, stage, **what))
+        self._listener(StageEvent(self._name, self._id, self._lineage.seed, generation, stage, **what))
 
     def _mark(
         self, generation: int, stage: str, artifact: str, kind: AccountKind = "stage"
     ) -> AbstractContextManager[None]:
-        work = Work(kind, lineage=self._id, generation=generation, stage=stage, artifact=artifact)
-        return self._marker.working(work)
+        return self._marker.working(Work(kind, lineage=self._id, generation=generation, stage=stage, artifact=artifact))
 
     # Parts -----------------------------------------------------------------------------------
 

@@ -116,6 +116,11 @@ class FamilySpec(Plugin):
     def build(self, payload: Payload) -> Generator:
         """A new generator with random weights from torch's global generator, which the caller has seeded."""
 
+    def outline(self, payload: Payload) -> nn.Module:
+        """What `build` gives, on torch's meta device: shapes without memory for weights, to count them."""
+        with torch.device("meta"):
+            return self.build(payload)
+
 
 def load_generator(spec: FamilySpec, payload: Payload, files: dict[str, bytes]) -> Generator:
     """A trained generator in evaluation mode."""

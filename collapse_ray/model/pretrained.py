@@ -80,6 +80,13 @@ def load_model(folder: str) -> PreTrainedModel:
     return model
 
 
+def outline_of(folder: str) -> PreTrainedModel:
+    """A checkpoint's model on torch's meta device; reads its config only."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with quiet(), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
 def start_token(config: PreTrainedConfig) -> int | None:
     """The token that precedes every sequence: GPT-2 and others separate documents by eos and have no other bos."""
     for token in (config.bos_token_id, config.eos_token_id):

@@ -84,8 +84,10 @@ def sweep_arms(store: Store, document: SweepDocument, results: pd.DataFrame) -> 
 def _arm(asked: SweepSpec, lineages: list[LineageOutcome], indices: list[Index], series: Series | None) -> SweepArm:
     verdicts = {} if series is None else profile(asked.profile, series)
     rule = survival_rule(asked)
-    survivals = [survived(rule, each.verdicts, each.generation, complete=each.state == "complete") for each in lineages]
-    return SweepArm(lineages[0].point, tuple(lineages), tuple(indices), verdicts, tuple(survivals))
+    survivals: tuple[Survival, ...] = tuple(
+        survived(rule, each.verdicts, each.generation, complete=each.state == "complete") for each in lineages
+    )
+    return SweepArm(lineages[0].point, tuple(lineages), tuple(indices), verdicts, survivals)
 
 
 def survival_rule(asked: SweepSpec) -> StopRule:

@@ -1,20 +1,13 @@
 """What a sweep cost, and what it did not: lineages that were stopped early, and artifacts that lineages share."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from collapse_ray.artifact.record import Kind
 from collapse_ray.artifact.store import Store
-from collapse_ray.config.load import validate
-from collapse_ray.config.payload import Payload
-from collapse_ray.data.regime import PoolPlan, RegimeSpec
 from collapse_ray.lineage.index import id_of
-from collapse_ray.train.spec import TrainSpec
-
-Index = Mapping[str, Any]
-"""The index document of a lineage."""
+from collapse_ray.search.work import Index, Work, at_their_rate
 
 Artifact = tuple[Kind, str]
 
@@ -162,7 +155,7 @@ class _Costs(dict[Artifact, Amount]):
 
 def _stopped_lineage(store: Store, index: Index, depth: int, costs: _Costs) -> StoppedLineage:
     own = [costs[artifact] for artifact in artifacts_of(index)]
-    work = _Work(store, index)
+    work = Work.of_index(store, index)
     saved = [_missing(index, stage, depth, work, costs) for stage in _STAGES]
     return StoppedLineage(
         lineage=id_of(dict(index)),
@@ -173,54 +166,17 @@ def _stopped_lineage(store: Store, index: Index, depth: int, costs: _Costs) -> S
     )
 
 
-def _missing(index: Index, stage: str, depth: int, work: "_Work", costs: _Costs) -> Amount:
+def _missing(index: Index, stage: str, depth: int, work: Work, costs: _Costs) -> Amount:
     """What the generations that were not reached would have cost in one stage."""
     entry, kind = _STAGES[stage]
     done = {each["generation"]: each[entry] for each in index["generations"] if each[entry] is not None}
     # Nobody samples the last generation: none trains on its samples.
     last = depth - 1 if stage == "generate" else depth
-    amount_of: Callable[[int], float] = getattr(work, stage)
-    missing = sum(amount_of(generation) for generation in range(1, last + 1) if generation not in done)
+    missing = sum(work.of(stage, generation) for generation in range(1, last + 1) if generation not in done)
     if not missing:
         return Amount(0.0, 0.0)
-    measured = [(costs[kind, of], amount_of(generation)) for generation, of in done.items()]
+    measured = [(costs[kind, of], work.of(stage, generation)) for generation, of in done.items()]
     return Amount(
-        _extrapolated([(cost.energy_j, amount) for cost, amount in measured], missing),
-        _extrapolated([(cost.duration_s, amount) for cost, amount in measured], missing),
+        at_their_rate([(cost.energy_j, amount) for cost, amount in measured], missing),
+        at_their_rate([(cost.duration_s, amount) for cost, amount in measured], missing),
     )
-
-
-def _extrapolated(measured: list[tuple[float | None, float]], missing: float) -> float | None:
-    """Cost of the missing work at the rate of what was measured."""
-    known = [(cost, amount) for cost, amount in measured if cost is not None]
-    amount = sum(amount for _, amount in known)
-    return sum(cost for cost, _ in known) / amount * missing if amount else None
-
-
-class _Work:
-    """How much there is to do in each stage of each generation of a lineage, in a unit of the stage's own."""
-
-    def __init__(self, store: Store, index: Index) -> None:
-        identity, samples = index["identity"], store.record("samples", index["train_samples"]).realised
-        payload = Payload.from_json(samples["payload"])
-        self._regime = RegimeSpec.resolve(identity["regime"])
-        self._seed = identity["seed"]
-        self._num_real = samples["num_samples"]
-        self._train = None if identity["train"] is None else validate(TrainSpec, identity["train"], id_of(dict(index)))
-        self._tokens = payload.size if payload.kind == "tokens" else None
-
-    def train(self, generation: int) -> float:
-        """Optimiser steps; rows, where there are none."""
-        num_rows = self._plan(generation).num_rows
-        return num_rows if self._train is None else self._train.num_steps(num_rows, self._tokens)
-
-    def evaluate(self, generation: int) -> float:
-        """The same in every generation."""
-        return 1.0
-
-    def generate(self, generation: int) -> float:
-        """Samples."""
-        return self._regime.num_to_generate(generation=generation, num_real=self._num_real)
-
-    def _plan(self, generation: int) -> PoolPlan:
-        return self._regime.plan(seed=self._seed, generation=generation, num_real=self._num_real)

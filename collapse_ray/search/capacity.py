@@ -1,21 +1,19 @@
 """How many lineages a cluster holds at once. A Ray seam."""
 
+import logging
 import math
 import os
 import time
-from collections.abc import Mapping
 
 import ray
 
 from collapse_ray.config.errors import InvalidInput
+from collapse_ray.search.places import Node, Places
 from collapse_ray.train.execution import RunConfig
 from collapse_ray.train.machine import check_resource
 
 RESOURCES_S = 10.0
 """Between two looks at what the cluster holds."""
-
-ROUNDING = 1e-6
-"""Shares of a GPU are decimals, and no binary fractions: ten times 0.1 is one."""
 
 
 class Capacity:
@@ -76,16 +74,31 @@ class Capacity:
 
     def look(self) -> int:
         """Counted now."""
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        workers = sum(map(self._workers_on, nodes))
-        free = sum(node.get("CPU", 0.0) for node in nodes) - self._data_cpus
-        workers = min(workers, math.floor(free / self._cpus + ROUNDING))
-        return int(min(workers // self._workers, self._limit))
+        places = Places(self._workers, self._cpus, self._gpus, self._data_cpus)
+        return int(min(places.on(living_nodes()), self._limit))
 
-    def _workers_on(self, node: Mapping[str, float]) -> int:
-        by_cpu = math.floor(node.get("CPU", 0.0) / self._cpus + ROUNDING)
-        gpus = node.get("GPU", 0.0)
-        if not self._gpus:
-            return by_cpu
-        by_gpu = gpus // self._gpus if self._gpus >= 1 else gpus * math.floor(1 / self._gpus + ROUNDING)
-        return min(by_cpu, int(by_gpu))
+
+def living_nodes() -> list[Node]:
+    """Resources of each node of the connected cluster."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def nodes_at(address: str) -> list[Node]:
+    """Resources of each node of a running cluster, which is connected to for the question alone.
+
+    Raises:
+        InvalidInput: nothing answers at the address.
+    """
+    if ray.is_initialized():
+        return living_nodes()
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise InvalidInput(
+            f"run.address={address}: no Ray cluster answers there ({error}); start one, or plan for this machine with "
+            "run.address=null"
+        ) from error
+    try:
+        return living_nodes()
+    finally:
+        ray.shutdown()

@@ -7,7 +7,7 @@ from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput
 from collapse_ray.data.source import RealData
 from collapse_ray.energy.marks import Marker
-from collapse_ray.lineage import identity
+from collapse_ray.lineage import naming
 from collapse_ray.lineage.launch import Ready, check_execution
 from collapse_ray.lineage.prepare import Prepared, open_real, publish_real
 from collapse_ray.lineage.spec import LineageSpec
@@ -59,4 +59,4 @@ class Preparer:
 def trunk_of(lineage: LineageSpec, prepared: Prepared) -> str:
     """Fingerprint of generation 1, which lineages share whose plans for it are alike."""
     plan = lineage.regime.plan(seed=lineage.seed, generation=1, num_real=prepared.train.num_samples)
-    return fingerprint(identity.train(lineage, 1, plan, {0: prepared.train.fingerprint}, None))
+    return naming.trained(lineage, 1, plan, {0: prepared.train.fingerprint}, None).fingerprint

@@ -274,10 +274,19 @@ def _interruptible() -> Iterator[None]:
         yield
         return
     before: Callable[..., Any] | int | None = signal.getsignal(signal.SIGINT)
+
+    def interrupted() -> bool:
+        # Tune's handler gives the signal back to the one before it when it is used.
+        return signal.getsignal(signal.SIGINT) is before
+
     try:
         yield
-        # Tune's handler gives the signal back to the one before it when it is used.
-        if signal.getsignal(signal.SIGINT) is before:
+        if interrupted():
             raise KeyboardInterrupt
+    except Exception as error:
+        # Tune sums up an interrupted run, too, and fails where Ray has removed the stopped job's working directory.
+        if interrupted():
+            raise KeyboardInterrupt from error
+        raise
     finally:
         signal.signal(signal.SIGINT, before)

@@ -189,6 +189,7 @@ def _checked(spec: SweepSpec, where: str) -> Sweep:
             "remove scheduler, or choose another search"
         )
     spec.budget.check(spec.depth, spec.run)
+    spec.run.check_store()
     return sweep
 
 

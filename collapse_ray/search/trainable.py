@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 
 from ray.tune import PlacementGroupFactory, Trainable
 
+from collapse_ray.artifact.store import Store
 from collapse_ray.data.reader import plain_stream
+from collapse_ray.lineage.gauges import LineageGauges
 from collapse_ray.lineage.launch import FINAL
 from collapse_ray.lineage.progress import StageEvent
 from collapse_ray.search.given import Common, Given, reports
@@ -33,6 +35,7 @@ class LineageTrial(Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self._device = prepare_process(self.common.run)
+        self._gauges = LineageGauges(Store(self.common.run.store))
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -68,6 +71,7 @@ class LineageTrial(Trainable):
         return reports(given, self.common, SoloGroup(self._device), stream, self._note)
 
     def _note(self, event: StageEvent) -> None:
+        self._gauges(event)
         if event.artifact is not None:
             self.common.board.post.remote((self._key, event.generation, event.stage, event.reused))
 

@@ -71,9 +71,16 @@ def _start(execution: RunConfig, num_cpus: float | None, *, dashboard: bool) -> 
 def _sigterm_kept() -> Iterator[None]:
     """`ray.init` makes SIGTERM an exit; whoever wants another end of a job has said so before."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if callable(before) and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    chosen = callable(before) and threading.current_thread() is threading.main_thread()
+    try:
+        yield
+    except SystemExit as ended:
+        if chosen and ended.code == signal.SIGTERM:
+            raise KeyboardInterrupt from ended
+        raise
+    finally:
+        if chosen:
+            signal.signal(signal.SIGTERM, before)
 
 
 def check_cluster(execution: RunConfig) -> None:

@@ -1,10 +1,11 @@
 """How a lineage is executed: nothing here may change what is computed, so nothing here is fingerprinted."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from collapse_ray.config.errors import InvalidInput
 from collapse_ray.config.spec import Spec
 
 
@@ -65,20 +66,23 @@ class RunConfig(Spec):
             return value
         raise ValueError(f"{value!r} is not a retention policy; give 'all', 'last:K' with K >= 1, or 'records'")
 
-    @model_validator(mode="after")
-    def _all_nodes_find_the_store(self) -> Self:
-        if self.address is not None and "://" not in self.store and not Path(self.store).expanduser().is_absolute():
-            raise ValueError(
-                f"store={self.store} is relative to where the driver runs, and with address={self.address} all nodes "
-                "must find it; give an absolute path that they share, or a URI such as s3://bucket/store"
-            )
-        return self
-
     @property
     def keep_last(self) -> int | None:
         """Generations whose files are kept: None for all, 0 for none."""
         name, _, count = self.keep.partition(":")
         return {"all": None, "records": 0}.get(name, int(count or 0))
+
+    def check_store(self) -> None:
+        """Refuses a store that the nodes of a cluster would not find.
+
+        Raises:
+            InvalidInput: the store is relative to where the driver runs.
+        """
+        if self.address is not None and "://" not in self.store and not Path(self.store).expanduser().is_absolute():
+            raise InvalidInput(
+                f"run.store={self.store} is relative to where the driver runs, and with run.address={self.address} "
+                "all nodes must find it; give an absolute path that they share, or a URI such as s3://bucket/store"
+            )
 
     @property
     def num_gpus(self) -> float:

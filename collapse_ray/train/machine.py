@@ -59,7 +59,7 @@ def check_training(train: TrainSpec, execution: RunConfig, deepspeed: dict[str, 
             "use bf16 or fp32 here, or GPUs with run.gpus_per_worker=1"
         )
     offloads = [deepspeed["zero_optimization"].get(f"offload_{what}") or {} for what in ("param", "optimizer")]
-    if any(offload.get("device") == "nvme" for offload in offloads) and not _is_built(NVME_OP):
+    if any(offload.get("device") == "nvme" for offload in offloads) and not is_built(NVME_OP):
         _check_compiler()
 
 
@@ -81,7 +81,7 @@ def _cannot_compile(what: str, todo: str) -> InvalidInput:
     return InvalidInput(f"{what}, and DeepSpeed compiles its disk access for NVMe offload: {todo}, or offload to cpu")
 
 
-def _is_built(op: str) -> bool:
+def is_built(op: str) -> bool:
     """Whether torch finds the operator where an earlier run left it."""
     library = f"{op}/{op}.so"
     if root := os.environ.get("TORCH_EXTENSIONS_DIR"):

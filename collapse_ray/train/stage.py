@@ -1,9 +1,10 @@
 """Train one generation on exactly the rows of its plan."""
 
 import math
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +26,23 @@ from collapse_ray.train.spec import TrainSpec
 Stream = Callable[[int], Iterable[Batch]]
 """This rank's batches from a step on."""
 
-OnStep = Callable[[int, float], None]
-"""Called at every check with the steps done and the mean loss since the last one."""
+
+class Window(NamedTuple):
+    """The steps since the check before."""
+
+    done: int
+    """Steps of the stage up to now."""
+    loss: float
+    """Their mean, over all ranks."""
+    num_steps: int
+    duration_s: float
+    """On this rank, as the next."""
+    data_wait_s: float
+    """Of it, the time in which this rank waited for its rows. A GPU may be at work meanwhile."""
+
+
+OnStep = Callable[[Window], None]
+"""Called at every check."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +96,9 @@ def train_with_gradients(
         first = checkpoints.restore(engine)
         audit = OriginAudit(order, group.rank, group.world_size, window_steps=run.window_steps, first_step=first)
         weigh = row_weights(plan)
-        losses = list[Tensor]()
-        mean = math.nan
-        for step, batch in enumerate(stream(first), start=first):
+        losses, mean = list[Tensor](), math.nan
+        batches = _Timed(stream(first))
+        for step, batch in enumerate(batches, start=first):
             # Seeded step by step, so that a resumed stage draws what an undisturbed one would have drawn.
             _seed(torch_seed(order.seed, order.generation, "train", step, group.rank), group.device)
             payload = torch.from_numpy(batch.payload).to(group.device, non_blocking=True)
@@ -96,7 +112,7 @@ def train_with_gradients(
                 # Without loss scaling nothing but an infinite gradient makes DeepSpeed skip an update.
                 if not math.isfinite(mean) or (engine.skipped_steps and train.precision != "fp16"):
                     return Trained(None, _realised(done, *_seen(audit, group), group), None)
-                on_step(done, mean)
+                on_step(Window(done, mean, *batches.lap()))
             if run.checkpoint_every and done % run.checkpoint_every == 0 and done < order.num_steps:
                 checkpoints.save(engine, done)
         audit.finish()
@@ -127,6 +143,33 @@ def row_weights(plan: PoolPlan) -> Callable[[np.ndarray], np.ndarray] | None:
     real = plan.real_weight * plan.num_rows / plan.num_real
     synthetic = (1 - plan.real_weight) * plan.num_rows / plan.num_synthetic
     return lambda is_real: np.where(is_real, real, synthetic)
+
+
+class _Timed:
+    """Batches, and how long they were waited for."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches = iter(batches)
+        self._since_s = time.perf_counter()
+        self._wait_s = 0.0
+        self._count = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            begin_s = time.perf_counter()
+            batch = next(self._batches, None)
+            self._wait_s += time.perf_counter() - begin_s
+            if batch is None:
+                return
+            self._count += 1
+            yield batch
+
+    def lap(self) -> tuple[int, float, float]:
+        """Batches and seconds since the lap before, and the seconds of them that were waited."""
+        now_s = time.perf_counter()
+        lap = (self._count, now_s - self._since_s, self._wait_s)
+        self._count, self._since_s, self._wait_s = 0, now_s, 0.0
+        return lap
 
 
 def _seed(seed: int, device: torch.device) -> None:

@@ -126,6 +126,9 @@ SPECS = {
         ["bad.yaml: its run settings differ from those of g.yaml", "run.KEY=VALUE"],
         spec(VAE.replace("store: store", "store: other")),
     ),
+    "store": Case(
+        run("run.address=auto", "run.store=store"), ["run.store=store is relative", "run.address=auto", "absolute path"]
+    ),
     "keep": Case(run("run.keep=last:0"), ["run.keep: 'last:0' is not a retention policy", "'last:K' with K >= 1"]),
     "metrics-overlap": Case(
         run("evaluate.metrics=[distinct_n, distinct_n]"), ["evaluate", "the same values", "keep one"]

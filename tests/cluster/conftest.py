@@ -17,7 +17,14 @@ def ray_cluster() -> Iterator[None]:
 
     With the dashboard, which Ray's State API needs.
     """
-    ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=True,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _system_config={"metrics_report_interval_ms": 1000},  # else 10 s
+    )
     yield
     ray.shutdown()
 

@@ -14,7 +14,7 @@ from collapse_ray.ledger.counters import Counters, Labels
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
-LABELS = Labels("stage", "mix-1", "train", "n1", "gpu", "counter")
+LABELS = Labels("stage", "", "mix-1", "train", "n1", "gpu", "counter")
 WAIT_S = 60.0
 
 
@@ -24,7 +24,7 @@ class Ledger:
 
     def __init__(self, journal: Path) -> None:
         self.journal = journal
-        self.counters = Counters({LABELS: int(journal.read_text())})
+        self.counters = Counters("v1", {LABELS: int(journal.read_text())}, {})
 
     def add(self, energy_uj: int) -> None:
         self.journal.write_text(str(int(self.journal.read_text()) + energy_uj))

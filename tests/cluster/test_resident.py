@@ -62,7 +62,7 @@ def test_a_killed_worker_changes_nothing(stage: str, undisturbed: Path, tmp_path
     killer = Killer(lambda: is_under_way(store, stage))
 
     def listener(event: StageEvent) -> None:
-        if event.total is None and not event.reused:
+        if event.artifact is not None and not event.reused:
             computed.append((event.generation, event.stage))
 
     with killer:
@@ -101,11 +101,14 @@ class Killer(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.002):
             if self._condition():
-                worker = next(p for p in psutil.process_iter(["cmdline"]) if is_train_worker(p))
-                os.kill(worker.pid, signal.SIGKILL)
+                mine = psutil.Process().children(recursive=True)  # another session's may be on this machine
+                os.kill(next(process.pid for process in mine if is_train_worker(process)), signal.SIGKILL)
                 self.killed = True
                 return
 
 
 def is_train_worker(process: psutil.Process) -> bool:
-    return any("RayTrainWorker" in part for part in process.info["cmdline"] or [])
+    try:
+        return any("RayTrainWorker" in part for part in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False

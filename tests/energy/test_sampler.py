@@ -24,6 +24,18 @@ def test_the_tick_is_probed_and_known_better_with_time(make_node: MakeNode) -> N
     assert series.tick_s == pytest.approx(0.0987, rel=3e-4)
 
 
+def test_the_tick_is_probed_again_where_reads_came_too_late(make_node: MakeNode) -> None:
+    """A machine that is busy at the start: every read comes 5 to 110 ms late for three seconds."""
+    node, rng = make_node(Gpu(more="tick=0.0987")), random.Random(1)
+    node.sampler.mark()
+    while node.clock.time_s < 103:
+        node.clock.set(max(node.sampler.due_s(), node.clock.time_s) + rng.uniform(0.005, 0.11))
+        node.sampler.step()
+    assert node.sampler.series()["GPU-0"].tick_s is None
+    node.run_until(110)
+    assert node.sampler.series()["GPU-0"].tick_s == pytest.approx(0.0987, rel=0.01)
+
+
 def test_a_counter_that_moves_with_every_poll_is_current(make_node: MakeNode) -> None:
     node = make_node(Gpu(more="tick=0.001"))
     node.sampler.mark()

@@ -218,7 +218,8 @@ def test_a_meter_does_not_end_itself(store: Store) -> None:
     assert counted(store) == {"m": bits([1, 2])}
 
 
-def test_what_a_hung_ledger_writes_of_an_old_meter_is_not_counted(store: Store) -> None:
+@pytest.mark.parametrize("looked", ["before", "after"])
+def test_what_a_hung_ledger_writes_of_an_old_meter_is_not_counted(store: Store, looked: str) -> None:
     hung = book_on(store)
     for batch in batches("old", range(1, 3)):
         hung.submit(batch)
@@ -227,7 +228,10 @@ def test_what_a_hung_ledger_writes_of_an_old_meter_is_not_counted(store: Store) 
     fresh = book_on(store)
     assert fresh.resume("node", "new").totals == batch_of("old", 2).totals
     fresh.submit(batch_of("new", 1))
+    if looked == "before":
+        looked_before(hung)
     hung.flush()
+    assert len(store.list_documents("ledger")) == (3 if looked == "before" else 2)
     fresh.flush()
     assert counted(store) == {"old": bits([1, 2]), "new": bits([1])}
     assert check(store) == []
@@ -235,6 +239,19 @@ def test_what_a_hung_ledger_writes_of_an_old_meter_is_not_counted(store: Store) 
     hung.compact(least=2)
     assert counted(store) == {"old": bits([1, 2]), "new": bits([1])}
     assert check(store) == []
+
+
+def test_what_was_dropped_is_not_told(store: Store) -> None:
+    """A ledger takes from a meter that another one has closed: the next meter must not go on from there."""
+    one, two = book_on(store), book_on(store)
+    one.submit(batch_of("old", 1))
+    one.flush()
+    two.flush()
+    one.resume("node", "new")
+    two.submit(batch_of("old", 2))
+    told = two.resume("node", "newest")
+    assert told == Resume(batch_of("old", 1).totals, batch_of("old", 1).open_marks)
+    assert counted(store) == {"old": bits([1])}
 
 
 def test_marks_that_go_on_survive_their_ledger(store: Store) -> None:

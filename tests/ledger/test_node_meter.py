@@ -1,20 +1,28 @@
 """The meter of a node against devices of known power and ledgers that come and go; in real time."""
 
 import os
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from collapse_ray.artifact.store import Store
 from collapse_ray.energy.marks import Work
 from collapse_ray.energy.series import Device, DeviceKind, Quality
 from collapse_ray.energy.source import Reading, Source
 from collapse_ray.ledger import outbox
 from collapse_ray.ledger.batch import Ack, Batch, DeviceTotal, Resume
+from collapse_ray.ledger.book import Book
+from collapse_ray.ledger.check import check
+from collapse_ray.ledger.journal import list_segments
 from collapse_ray.ledger.node_meter import NodeMeter
 from collapse_ray.ledger.outbox import Outbox
+from collapse_ray.ledger.query import read_ledger
+from collapse_ray.ledger.segment import FOLDER
 
 AHEAD_S = 5_000.0
 """The ledger's clock before Unix time."""
@@ -339,6 +347,46 @@ def test_batches_that_a_ledger_lost_are_sent_again(monkeypatch: pytest.MonkeyPat
     ledger.durable = None
     wait_for(lambda: not box._spool)
     assert box.close(1.0)
+
+
+def test_a_meter_whose_ledger_lost_what_was_durable_says_so_and_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """The meter after it goes on from what the store knows, and the counter still tells what was lost."""
+    monkeypatch.setattr(outbox, "FORGOTTEN_S", 0.4)
+    monkeypatch.setattr(outbox, "RESEND_S", 0.2)
+    store, source = Store(str(tmp_path)), Steady(**{"gpu-0": 300.0})
+    books, lock = [Book(store)], threading.Lock()
+
+    def submit(batch: Batch) -> Ack:
+        with lock:
+            ack = books[-1].submit(batch)
+            books[-1].flush()
+            return ack
+
+    first = NodeMeter("node", submit, meter="first", sources=[source], interval_s=0.1, estimate=False)
+    first.start()
+    wait_for(lambda: len(list_segments(store)) == 3)
+    saved = set(list_segments(store))
+    wait_for(lambda: len(list_segments(store)) > 5)
+    with lock:
+        for name in set(list_segments(store)) - saved:
+            store.delete_folder(f"{FOLDER}/{name}")
+        books.append(Book(store))
+    wait_for(lambda: not first.running)
+    assert "does not know batches of the meter first any more" in caplog.text
+    assert not first.close()
+    resume = books[-1].resume("node", "second")
+    second = NodeMeter("node", submit, meter="second", sources=[source], resume=resume, interval_s=0.1)
+    second.start()
+    time.sleep(0.3)
+    assert second.close()
+    books[-1].flush()
+    assert check(store) == []
+    told = read_ledger(store).entries.to_pandas()
+    assert set(told["quality"]) == {"counter"}
+    duration_s = told["end_unix_s"].max() - told["begin_unix_s"].min()
+    assert told["energy_uj"].sum() == pytest.approx(300e6 * duration_s, rel=0.02)
 
 
 def test_what_is_not_durable_goes_out_once_more_at_the_end() -> None:

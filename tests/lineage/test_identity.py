@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collapse_ray.artifact.fingerprint import fingerprint
-from collapse_ray.artifact.record import Kind, Record
+from collapse_ray.artifact.record import Record
 from collapse_ray.artifact.store import Store
 from collapse_ray.config.load import validate
 from collapse_ray.config.payload import Payload
@@ -21,6 +21,7 @@ from collapse_ray.energy.marks import NoMarks
 from collapse_ray.evaluate.metric import MetricSpec
 from collapse_ray.lineage import identity, stages
 from collapse_ray.lineage.loop import run_lineage
+from collapse_ray.lineage.naming import Name
 from collapse_ray.lineage.prepare import Prepared
 from collapse_ray.lineage.progress import ignore
 from collapse_ray.lineage.spec import LineageSpec
@@ -38,12 +39,11 @@ class Listed:
     def __init__(self) -> None:
         self.identities: list[dict[str, Any]] = []
 
-    def record(
-        self, kind: Kind, generation: int, stage: str, of: dict[str, Any], parents: dict[str, str], body: object
-    ) -> Record:
+    def record(self, name: Name, body: object) -> Record:
+        of = name.identity
         self.identities.append(of)
-        realised = samples("", of["num_samples"]).realised() if kind == "samples" else {}
-        return Record(kind, fingerprint(of), of, parents, files=(), duration_s=0.0, realised=realised)
+        realised = samples("", of["num_samples"]).realised() if name.kind == "samples" else {}
+        return Record(name.kind, fingerprint(of), of, name.parents, files=(), duration_s=0.0, realised=realised)
 
 
 def samples(of: str, num_samples: int) -> SampleSet:

@@ -6,7 +6,7 @@ import pytest
 import ray
 
 from collapse_ray.config.errors import InvalidInput
-from collapse_ray.search.capacity import Capacity
+from collapse_ray.search.capacity import Capacity, nodes_at
 from collapse_ray.train.execution import RunConfig
 
 Nodes = list[dict[str, float]]
@@ -74,3 +74,27 @@ def test_a_cluster_that_holds_no_lineage_is_refused(
 def test_more_cpus_than_this_machine_has_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"ask for 4096 CPUs and this machine has \d+; lower .*run.cpus_per_worker"):
         Capacity(RunConfig(cpus_per_worker=4096), 0, None).check_machine()
+
+
+def test_the_nodes_of_a_cluster_that_runs(cluster_of: Callable[[Nodes], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray is left as it was found."""
+    connected: list[str | None] = []
+    monkeypatch.setattr(ray, "init", lambda address, **_: connected.append(address))
+    monkeypatch.setattr(ray, "shutdown", lambda: connected.append(None))
+    cluster_of([{"CPU": 8}, {"CPU": 64, "GPU": 4}])
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    assert nodes_at("head:6379") == [{"CPU": 8}, {"CPU": 64, "GPU": 4}]
+    assert connected == ["head:6379", None]
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    assert len(nodes_at("head:6379")) == 2
+    assert len(connected) == 2
+
+
+def test_an_address_where_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(InvalidInput, match=r"run.address=head:6379: no Ray cluster answers there \(nobody there\)"):
+        nodes_at("head:6379")

@@ -148,7 +148,7 @@ def test_a_divergence_is_a_collapse_and_ends_the_lineage() -> None:
     (found,) = search.frontiers()
     assert found.lower is None or found.lower <= 0.5
     assert found.upper is None or found.upper >= 0.4
-    assert 0.2 < found.estimate < 0.7
+    assert found.estimate == pytest.approx(0.45, abs=0.25)
 
 
 def test_an_arm_that_only_fails_is_given_up() -> None:

@@ -134,6 +134,6 @@ def run_stage(
         stream or planned,
         group=group,
         checkpoints=StageCheckpoints(checkpoints or digits.store, STAGE, key, group),
-        on_step=lambda step, loss: losses.append(loss),
+        on_step=lambda window: losses.append(window.loss),
     )
     return Result(losses, trained)

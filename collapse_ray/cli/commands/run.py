@@ -83,11 +83,14 @@ def _run(experiments: "list[Experiment]") -> None:
     from collapse_ray.artifact.store import Store
     from collapse_ray.cli.display import Display
     from collapse_ray.cli.energy import Reused, show_energy
+    from collapse_ray.lineage.gauges import LineageGauges
     from collapse_ray.lineage.index import drift_from_stored
     from collapse_ray.lineage.launch import check_all, run_on_ray
+    from collapse_ray.lineage.progress import each_of
     from collapse_ray.report.arms import read_arms
     from collapse_ray.report.results import write_results
     from collapse_ray.report.table import lineage_table
+    from collapse_ray.search.gauges import RunGauges
     from collapse_ray.train.machine import check_machine
 
     execution = experiments[0].run
@@ -102,8 +105,8 @@ def _run(experiments: "list[Experiment]") -> None:
                 display.say(f"{task.name} seed {task.lineage.seed} differs from the stored lineage: {line}")
         display.begin(tasks, execution.workers)
         reused = Reused()
-        metering = _metering(store, execution)
-        run_on_ray(tasks, execution, reused.watching(display.on_event), metering)
+        listener = each_of(reused.watching(display.on_event), LineageGauges(store), RunGauges(tasks))
+        run_on_ray(tasks, execution, listener, _metering(store, execution))
         results = write_results(store)
         display.show(lineage_table(results, read_arms(store, {task.name for task in tasks})))
         if execution.meter.enabled:

@@ -1,6 +1,7 @@
 """`collapse submit` and `collapse job`: specs as jobs of a Ray cluster, through Ray's job SDK."""
 
 import asyncio
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -115,6 +116,7 @@ def _checked(arguments: list[str]) -> tuple[str, str]:
 
 
 def _client(address: str) -> "JobSubmissionClient":
+    logging.getLogger("ray").setLevel(logging.ERROR)  # a line for every file that is left out
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
@@ -143,7 +145,8 @@ def _follow(client: "JobSubmissionClient", job: str, *, failed: bool = True) -> 
     info = client.get_job_info(job)
     typer.echo(f"{job} {info.status}")
     if failed and str(info.status) != "SUCCEEDED":
-        raise RunFailed(info.message or f"{job} has not succeeded")
+        # Its log was just printed; the message repeats the end of it.
+        raise RunFailed((info.message or f"{job} has not succeeded").partition(", last available logs")[0])
 
 
 async def _print_log(client: "JobSubmissionClient", job: str) -> None:

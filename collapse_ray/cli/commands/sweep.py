@@ -61,6 +61,8 @@ def _load(arguments: list[str]) -> "Sweep":
 def _sweep(asked: "Sweep") -> None:
     from collapse_ray.artifact.store import Store
     from collapse_ray.cli.sweep_display import SweepDisplay
+    from collapse_ray.lineage.progress import each_of
+    from collapse_ray.search.gauges import SweepGauges
     from collapse_ray.search.outcome import read_sweep
     from collapse_ray.search.runner import run_sweep
     from collapse_ray.train.machine import check_machine
@@ -73,7 +75,7 @@ def _sweep(asked: "Sweep") -> None:
     with SweepDisplay(asked, num_lineages) as display:
         count = "as many lineages as the search asks for" if num_lineages is None else f"{num_lineages} lineages"
         display.say(f"sweep {asked.id}: {count}, of up to {asked.spec.depth} generations")
-        run_sweep(asked, display.on_event, _metering(store, asked))
+        run_sweep(asked, each_of(display.on_event, SweepGauges(asked)), _metering(store, asked))
         document = read_sweep(store, asked)
         assert document is not None
         _show(display, store, document)

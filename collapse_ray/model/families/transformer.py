@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 import torch
 from pydantic import Field, PositiveInt, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import (
     AutoModelForCausalLM,
@@ -33,6 +33,7 @@ from collapse_ray.model.pretrained import (
     check_checkpoint,
     checkpoint_digest,
     load_model,
+    outline_of,
     quiet,
     start_token,
 )
@@ -114,6 +115,11 @@ class Spec(FamilySpec):
         start = start_token(model.config)
         assert start is not None, "check() was not called"
         return Transformer(model, payload.vocab_size, payload.shape[0], start)
+
+    def outline(self, payload: Payload) -> nn.Module:
+        if self.checkpoint is None:
+            return super().outline(payload)
+        return outline_of(self.checkpoint)
 
     def _config(self, payload: Payload) -> PreTrainedConfig:
         assert payload.vocab_size is not None

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,18 +9,16 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import ray
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
-from ray.exceptions import AuthenticationError, GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from collapse_ray.config.errors import RunFailed
 from collapse_ray.doctor.site import Failure, Node
-from collapse_ray.train.cluster import QUIET, cluster
+from collapse_ray.train.cluster import QUIET, cluster, connect
 from collapse_ray.train.execution import RunConfig
 
 START_S = 120.0
 """A node whose process has not answered by then is taken for unreachable."""
 CALL_S = 180.0
-KNOCK_S = 10.0
 HEAD = "node:__internal_head__"
 
 P = ParamSpec("P")
@@ -102,7 +99,7 @@ def connected(address: str | None, store: str | None) -> Iterator[RaySite]:
     """The cluster of an address, or this machine as a cluster of its own that ends with the block.
 
     Raises:
-        RunFailed: there is no such cluster, or it refuses this process.
+        InvalidInput: there is no such cluster, or it refuses this process.
     """
     if address is None:
         with cluster(RunConfig()), _examining(RaySite(store, is_temporary=True)) as site:
@@ -111,28 +108,12 @@ def connected(address: str | None, store: str | None) -> Iterator[RaySite]:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        _knock(address)
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    # Another version of Ray or Python is a RuntimeError.
-    except (OSError, RuntimeError, ValueError, AuthenticationError) as error:
-        raise RunFailed(f"cannot connect to the Ray cluster {address!r}: {error}") from error
+    connect(address)
     try:
         with _examining(RaySite(store, is_temporary=False)) as site:
             yield site
     finally:
         ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Ray would wait for ever where nothing listens.
-
-    Raises:
-        OSError: nothing does.
-    """
-    host, _, port = address.rpartition("/")[2].rpartition(":")
-    if port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 @contextmanager

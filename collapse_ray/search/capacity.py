@@ -1,6 +1,5 @@
 """How many lineages a cluster holds at once. A Ray seam."""
 
-import logging
 import math
 import os
 import time
@@ -9,6 +8,7 @@ import ray
 
 from collapse_ray.config.errors import InvalidInput
 from collapse_ray.search.places import Node, Places
+from collapse_ray.train.cluster import connect
 from collapse_ray.train.execution import RunConfig
 from collapse_ray.train.machine import check_resource
 
@@ -91,13 +91,7 @@ def nodes_at(address: str) -> list[Node]:
     """
     if ray.is_initialized():
         return living_nodes()
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except ConnectionError as error:
-        raise InvalidInput(
-            f"run.address={address}: no Ray cluster answers there ({error}); start one, or plan for this machine with "
-            "run.address=null"
-        ) from error
+    connect(address)
     try:
         return living_nodes()
     finally:

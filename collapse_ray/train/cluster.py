@@ -4,14 +4,19 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray.exceptions import AuthenticationError
 
+from collapse_ray.config.errors import InvalidInput
 from collapse_ray.train.execution import RunConfig
 from collapse_ray.train.machine import check_machine, check_resource
+
+KNOCK_S = 10.0
 
 # Chatter about what works as designed: every line would be repeated for each worker and generation.
 QUIET = {
@@ -64,7 +69,35 @@ def _start(execution: RunConfig, num_cpus: float | None, *, dashboard: bool) -> 
             logging_level=logging.ERROR,
         )
     else:
-        ray.init(address=execution.address, log_to_driver=False, logging_level=logging.ERROR)
+        connect(execution.address)
+
+
+def connect(address: str) -> None:
+    """Connects this process to a cluster that runs.
+
+    Raises:
+        InvalidInput: nothing answers at the address, it refuses the token, or it is of another version.
+    """
+    try:
+        _knock(address)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    # Another version of Ray or Python is a RuntimeError.
+    except (OSError, RuntimeError, ValueError, AuthenticationError) as error:
+        raise InvalidInput(
+            f"cannot connect to the Ray cluster at run.address={address}: {error}; start one, correct the address or "
+            "the token, or use this machine alone with run.address=null"
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """Ray would wait for ever where nothing listens.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 @contextmanager

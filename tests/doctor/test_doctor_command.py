@@ -10,7 +10,7 @@ from plain_site import NODE, PlainSite
 from typer.testing import CliRunner, Result
 
 from collapse_ray.cli.commands import doctor
-from collapse_ray.config.errors import RunFailed
+from collapse_ray.config.errors import InvalidInput
 from collapse_ray.doctor import diagnose, ray_site
 from collapse_ray.doctor.checks.network import free_port
 from collapse_ray.doctor.finding import Finding, Status
@@ -66,7 +66,7 @@ def test_json(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_listens_at_the_address() -> None:
     """Ray itself would wait for ever."""
     with (
-        pytest.raises(RunFailed, match=r"127\.0\.0\.1:\d+'.*refused"),
+        pytest.raises(InvalidInput, match=r"127\.0\.0\.1:\d+: .*refused"),
         ray_site.connected(f"127.0.0.1:{free_port(NODE)}", None),
     ):
         pass

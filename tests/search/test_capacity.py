@@ -83,10 +83,10 @@ def test_the_nodes_of_a_cluster_that_runs(cluster_of: Callable[[Nodes], None], m
     monkeypatch.setattr(ray, "shutdown", lambda: connected.append(None))
     cluster_of([{"CPU": 8}, {"CPU": 64, "GPU": 4}])
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    assert nodes_at("head:6379") == [{"CPU": 8}, {"CPU": 64, "GPU": 4}]
-    assert connected == ["head:6379", None]
+    assert nodes_at("auto") == [{"CPU": 8}, {"CPU": 64, "GPU": 4}]
+    assert connected == ["auto", None]
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    assert len(nodes_at("head:6379")) == 2
+    assert len(nodes_at("auto")) == 2
     assert len(connected) == 2
 
 
@@ -96,5 +96,5 @@ def test_an_address_where_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(InvalidInput, match=r"run.address=head:6379: no Ray cluster answers there \(nobody there\)"):
-        nodes_at("head:6379")
+    with pytest.raises(InvalidInput, match=r"cannot connect to the Ray cluster at run.address=auto: nobody there"):
+        nodes_at("auto")

@@ -66,7 +66,8 @@ class Mark:
     """One stage, sub-stage or overhead on one device, in seconds of the monotonic clock of the device's node.
 
     A mark that lies inside another of the same sweep and lineage takes its time over: sub-stages from their stage,
-    a checkpoint from the training around it. Marks that overlap otherwise share the device.
+    a checkpoint from the training around it. So does one inside a mark without a lineage, or without a sweep: a driver
+    waits while its lineages work. Marks that overlap otherwise share the device.
 
     Raises:
         ValueError: the mark ends before it begins, its share is not in (0, 1], or its key is not one of work.
@@ -94,8 +95,8 @@ class Mark:
         return replace(self, begin_s=self.begin_s + offset_s, end_s=self.end_s + offset_s)
 
     def inside(self, other: "Mark") -> bool:
-        """Whether `other` is of the same lineage, covers all of this mark, and more."""
-        same = (self.key.sweep, self.key.lineage) == (other.key.sweep, other.key.lineage)
+        """Whether `other` is of the same lineage, or of none, covers all of this mark, and more."""
+        same = other.key.sweep in (None, self.key.sweep) and other.key.lineage in (None, self.key.lineage)
         covered = other.begin_s <= self.begin_s and self.end_s <= other.end_s
         return same and covered and (other.begin_s, other.end_s) != (self.begin_s, self.end_s)
 

@@ -120,6 +120,17 @@ def test_inner_marks_take_their_time_from_the_outer():
     assert (joules(accounts, train), joules(accounts, save)) == (800, 200)
 
 
+def test_a_driver_waits_while_lineages_of_its_sweep_work():
+    driver = AccountKey("overhead", "node-1", "cpu-0", "sweep", stage="driver")
+    other = AccountKey("overhead", "node-1", "cpu-0", "another", stage="driver")
+    train = key("train", device=CPU)
+    accounts = attribute([Mark(driver, 0, 10), Mark(train, 2, 8)], [linear(CPU)])
+    assert (joules(accounts, driver), joules(accounts, train)) == (400, 600)
+    # Of another sweep it is none's inner mark, and shares.
+    accounts = attribute([Mark(other, 0, 10), Mark(train, 2, 8)], [linear(CPU)])
+    assert (joules(accounts, other), joules(accounts, train)) == (700, 300)
+
+
 def test_one_delta_over_two_stages_is_split_by_seconds():
     a, b = key("train", device=CPU), key("evaluate", device=CPU)
     series = Series(CPU, [Point(0.0, 0, "integrated"), Point(10.0, 999, "integrated")])

@@ -13,10 +13,10 @@ from collapse_ray.artifact.store import Store
 from collapse_ray.report.frontiers import frontier_frame, write_frontiers
 from collapse_ray.report.headline import per_lineage
 from collapse_ray.report.results import load
-from collapse_ray.report.sweep_arms import survived, sweep_arms
+from collapse_ray.report.sweep_arms import Survival, SweepArm, survived, sweep_arms
 from collapse_ray.report.sweep_table import arms_table, cost_lines, frontier_rows, verdict_words
 from collapse_ray.search.accounting import Amount, StoppedLineage, SweepCost
-from collapse_ray.search.outcome import read_sweeps
+from collapse_ray.search.outcome import LineageOutcome, read_sweeps
 from collapse_ray.search.stop import StopRule
 from collapse_ray.search.verdict import Status, Verdict
 
@@ -59,6 +59,26 @@ def test_survival_is_what_the_rule_says(rule: StopRule, statuses: list[Status], 
 
 
 # Arms ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("survivals", "expected", "words"),
+    [
+        (("survived", "survived", "collapsed"), "survived", "survived (2 of 3)"),
+        (("survived", "collapsed"), "survived", "survived (1 of 2)"),
+        (("collapsed", "collapsed", "undecided"), "collapsed", "collapsed (2 of 3)"),
+        (("survived", "collapsed", "undecided"), "undecided", "undecided (1 of 3 survived)"),
+        (("undecided",), "undecided", "undecided (0 of 1 survived)"),
+    ],
+)
+def test_an_arm_survives_with_half_of_its_lineages(
+    survivals: tuple[Survival, ...], expected: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lineage = LineageOutcome({"regime": "mix"}, 0, "complete", generation=3)
+    arm = SweepArm({"regime": "mix"}, (lineage,) * len(survivals), (), {}, survivals)
+    assert arm.survival == expected
+    Console(width=200).print(arms_table([arm], [None]))
+    assert words in capsys.readouterr().out
 
 
 def test_the_profile_of_an_arm_is_that_of_its_seeds(tmp_path: Path) -> None:

@@ -42,10 +42,10 @@ def _digits(number: float) -> str:
 def stage_table(plan: SpecPlan) -> Table:
     """A row for each kind of stage: how many are left, how many were found, and what those left may cost."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("stage")
+    table.add_column("stage", no_wrap=True)
     for name in ("compute", "reuse", "time", "energy", "disk"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("rests on")
+    table.add_column("rests on", overflow="fold", min_width=7)
     for row in plan.rows:
         cost = row.cost
         table.add_row(

@@ -23,7 +23,10 @@ def register(app: typer.Typer) -> None:
 
 
 def list_kinds(what: Annotated[Listed, typer.Argument(help="Which kinds.")]) -> None:
-    """List the kinds that a spec or a sweep may name, with the fields that each takes."""
+    """List the kinds that a spec or a sweep may name, with the fields that each takes.
+
+    Families, sources, metrics, regimes, verdicts, searches and schedulers.
+    """
     from collapse_ray.cli.display import plain_console
     from collapse_ray.report.kinds import kinds_table
     from collapse_ray.report.verdict_kinds import verdicts_table

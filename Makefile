@@ -4,18 +4,22 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint test bench dashboards lock clean
+.PHONY: help setup demo check fast lint test bench dashboards lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## build .venv from constraints.txt (again only when the dependencies change)
 
-demo: $(STAMP) ## two short experiments on digits and their report, in ./demo
-	$(BIN)/collapse run jobs/specs/digits_replace.yaml jobs/specs/digits_accumulate.yaml run.store=demo/store
+demo: $(STAMP) ## a small sweep on digits, its report and its joules, in ./demo
+	$(BIN)/collapse sweep jobs/specs/digits_sweep.yaml seeds=[0] run.workers=1 run.store=demo/store
 	$(BIN)/collapse report demo/store --out demo
+	$(BIN)/collapse ledger demo/store --by stage
 
-check: lint ## lint and the fast tests: under a minute, before every commit
+check: $(STAMP) ## lint and the fast tests side by side, before every commit
+	@$(MAKE) --no-print-directory --output-sync -j2 lint fast
+
+fast: $(STAMP)
 	$(BIN)/pytest -q -n auto -m "not slow and not cluster and not gpu"
 
 lint: $(STAMP) ## style, format, architecture contracts, types

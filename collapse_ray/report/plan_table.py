@@ -42,7 +42,7 @@ def _digits(number: float) -> str:
 def stage_table(plan: SpecPlan) -> Table:
     """A row for each kind of stage: how many are left, how many were found, and what those left may cost."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("stage", no_wrap=True)
+    table.add_column("stage", no_wrap=True, min_width=8)
     for name in ("compute", "reuse", "time", "energy", "disk"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("rests on", overflow="fold", min_width=7)

@@ -268,6 +268,7 @@ def test_bad_usage(arguments: list[str], says: str, here: Path, collapse: Comman
     assert says in " ".join(outcome.err.replace("│", " ").split())
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_the_message_on_the_error_stream(here: Path) -> None:
     command = [sys.executable, "-m", "collapse_ray.cli.main", "run", "g.yaml", "depht=3"]
     done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)

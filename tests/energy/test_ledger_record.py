@@ -36,6 +36,7 @@ def last_object(stdout: str) -> dict:
     return json.loads(stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_record_on_gpus(fake_nvml: Path, tmp_path: Path) -> None:
     script = "printf 'no end of line'; echo aside >&2; sleep 2; exit 7"
     env = environment(fake_nvml, tmp_path / "gpus")
@@ -100,6 +101,7 @@ def test_bad_input_is_one_message(arguments: list[str], message: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_meter_costs_little_and_windows_nest(fake_nvml: Path, tmp_path: Path) -> None:
     script = """
 import json, time

@@ -558,6 +558,7 @@ class World:
         assert check(self.store()) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=1, max_size=14))
 def test_any_interleaving_counts_all_once(steps: list[Step]) -> None:

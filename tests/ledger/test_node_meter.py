@@ -24,6 +24,8 @@ from collapse_ray.ledger.outbox import Outbox
 from collapse_ray.ledger.query import read_ledger
 from collapse_ray.ledger.segment import FOLDER
 
+pytestmark = pytest.mark.slow  # real seconds of a meter
+
 AHEAD_S = 5_000.0
 """The ledger's clock before Unix time."""
 TRAIN = Work("stage", "sweep", "a", 1, "train", artifact="f00d")

@@ -51,6 +51,7 @@ def weights(
     return len(result.losses), {name: value.tobytes() for name, value in result.weights.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zero_stage", ZERO_STAGES)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_resumed_weights_are_those_of_an_undisturbed_stage(

@@ -47,6 +47,7 @@ def bare_loop(generator: Generator, digits: Digits, train: TrainSpec, num_micro:
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zero_stage", ZERO_STAGES)
 @pytest.mark.parametrize(("train", "num_micro"), [(PLAIN, 1), (SCHEDULED, 4)], ids=["plain", "scheduled"])
 def test_fp32_equals_a_bare_torch_loop(digits: Digits, train: TrainSpec, num_micro: int, zero_stage: int) -> None:

@@ -61,6 +61,9 @@ def cluster(execution: RunConfig, num_cpus: float | None = None, *, dashboard: b
 
 def _start(execution: RunConfig, num_cpus: float | None, *, dashboard: bool) -> None:
     if execution.address is None:
+        # Ray warns of four times as many processes as it starts at once, which is one for each CPU by default: small
+        # machines would be warned of every lineage with workers.
+        os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(max(8, os.cpu_count() or 1)))
         ray.init(
             address="local",  # not one that `ray start` left on this machine
             num_cpus=math.ceil(num_cpus or execution.workers * execution.cpus_per_worker + execution.data_cpus),

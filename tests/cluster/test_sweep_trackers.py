@@ -2,11 +2,14 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stores import records
 from sweeps import gaussians, run
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto import event_pb2
+
+EVENTS: Any = event_pb2  # its classes are made when it is imported
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
@@ -28,7 +31,7 @@ def values(file: Path, tag: str) -> list[float]:
     content, found, start = file.read_bytes(), list[float](), 0
     while start < len(content):
         (length,) = struct.unpack_from("<Q", content, start)
-        event = Event.FromString(content[start + 12 : start + 12 + length])
+        event = EVENTS.Event.FromString(content[start + 12 : start + 12 + length])
         found += [value.simple_value for value in event.summary.value if value.tag == tag]
         start += 16 + length
     return found

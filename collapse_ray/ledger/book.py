@@ -249,8 +249,10 @@ class Book:
                 # Another ledger has these batches, or told the next meter that they do not count. What this one has of
                 # them cannot be told apart from what it has beyond them; nothing of it was acknowledged, so a meter
                 # that goes on sends that again.
-                meter.taken = meter.durable = reached.get(name, 0)
+                last = reached.get(name, 0)
                 dropped = self._pending.pop(name, None)
-                self._misled |= dropped is not None
+                # What it said of its node was learned when it was taken, and may be in a segment by now.
+                self._misled |= dropped is not None or meter.taken > last
+                meter.taken = meter.durable = last
                 if dropped is not None and dropped.closed and not closed:
                     self._note(name).closed = True

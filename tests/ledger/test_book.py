@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from batches import BEGIN_UNIX_S, batch_of, batches, bits, device_of, work_on
 from fragile_store import Crash, FragileStore
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import fs
 
@@ -450,6 +450,9 @@ class Step:
     silence_s: float
 
 
+QUIET = Step(0, 0, 0, compacts=False, after=0, happens="nothing", takes_over=True, silence_s=0.0)
+"""A new meter takes the node over, and nothing else."""
+
 STEPS = st.builds(
     Step,
     sends=st.integers(0, 3),
@@ -561,6 +564,7 @@ class World:
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=1, max_size=14))
+@example([QUIET, QUIET, replace(QUIET, sends=2, more=1, ledger=1, after=1, happens="other compacts")])
 def test_any_interleaving_counts_all_once(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(folder)

@@ -27,6 +27,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Sockets of Ray have short paths; the head's working directory is `head` below."""
     with tempfile.TemporaryDirectory() as folder:
         monkeypatch.setenv("RAY_TMPDIR", folder)
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # a `ray.init` before in this process has asked for the token
         for name in ("head", "sick", "no-operator"):
             Path(folder, name).mkdir()
         monkeypatch.chdir(Path(folder, "head"))

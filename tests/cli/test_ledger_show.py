@@ -67,16 +67,19 @@ def _artifacts(store: Store) -> set[str]:
 def test_embodied_energy_is_the_sum_over_the_ancestors(metered: Store, collapse: Command) -> None:
     asked = collapse("ledger", str(metered), "--embodied", "--format", "json")
     first, second = json.loads(asked.out)
-    by_hand = json.loads(collapse("ledger", str(metered), "--by", "stage,generation", "--format", "json").out)
-    joules = {(row["stage"], row["generation"]): row["energy_j"] for row in by_hand}
-    assert first["energy_j"] == pytest.approx(joules["train", 1])
-    assert second["energy_j"] == pytest.approx(joules["train", 2])
-    # Generation 2: its training, generation 1's model and samples, and the real rows (not the held-out ones),
-    # which a sensor's tick may leave without a joule: so short is their ingest.
-    train_ingest_j = first["embodied_j"] - first["energy_j"]
-    assert 0 <= train_ingest_j <= joules["ingest", 0]
-    expected_j = joules["train", 2] + joules["train", 1] + joules["generate", 1] + train_ingest_j
-    assert second["embodied_j"] == pytest.approx(expected_j)
+    by_artifact = collapse("ledger", str(metered), "--by", "artifact", "--format", "json")
+    joules = {row["artifact"]: row["energy_j"] for row in json.loads(by_artifact.out)}
+    (index,) = read_indices(metered)
+    one, two = index["generations"]
+    # Generation 1: its training and the real rows, not the held-out ones. What is shorter than a sensor's tick may
+    # have no account at all, which is no joule.
+    made_of = [one["model"], index["train_samples"]]
+    assert first["energy_j"] == pytest.approx(joules[one["model"]])
+    assert first["embodied_j"] == pytest.approx(sum(joules.get(artifact, 0) for artifact in made_of))
+    # Generation 2: all of that, the samples that its pool has, and its own training.
+    made_of += [one["samples"], two["model"]]
+    assert second["energy_j"] == pytest.approx(joules[two["model"]])
+    assert second["embodied_j"] == pytest.approx(sum(joules.get(artifact, 0) for artifact in made_of))
     assert second["artifacts"] == 4
 
 

@@ -22,6 +22,7 @@ from collapse_ray.ledger.views.apply import Viewed, view_accounts
 from collapse_ray.ledger.views.spec import ViewsSpec
 from collapse_ray.lineage.index import id_of
 from collapse_ray.report.results import indices
+from collapse_ray.report.stopped import saved_note
 
 OPTIONAL = ("counter_j", "integrated_j", "estimated_j", "unmeasured_s")
 """Columns that are left out where they say nothing."""
@@ -57,7 +58,7 @@ def viewed_table(store: Store, settings: Sequence[str], by: Sequence[str]) -> Ta
     asked = _asked(settings)
     ledger = _ledger(store)
     table = ledger.by(by)
-    notes = _quality_notes(ledger)
+    notes = [*_quality_notes(ledger), *filter(None, [saved_note(store)])]
     if _views(asked).model_dump(exclude_defaults=True):
         viewed = _view(ledger, asked, by)
         table = table.merge(_columns(viewed.table, by), how="left", on=list(by)) if by else table.join(viewed.table)

@@ -13,6 +13,7 @@ from collapse_ray.artifact.store import Store
 from collapse_ray.report.frontiers import frontier_frame, write_frontiers
 from collapse_ray.report.headline import per_lineage
 from collapse_ray.report.results import load
+from collapse_ray.report.stopped import saved_note, write_stopped
 from collapse_ray.report.sweep_arms import Survival, SweepArm, survived, sweep_arms
 from collapse_ray.report.sweep_table import arms_table, cost_lines, frontier_rows, verdict_words
 from collapse_ray.search.accounting import Amount, StoppedLineage, SweepCost
@@ -237,3 +238,39 @@ def test_what_was_saved_is_said_and_what_is_not_known_too() -> None:
         "saved by sharing 2 artifacts: 7 J, 30 s",
         "1 artifact has no joules: it is in none of these sums",
     ]
+
+
+# Stopped lineages ---------------------------------------------------------------------------------
+
+
+def test_stopped_lineages_tell_what_they_saved(tmp_path: Path) -> None:
+    """Each stage costs 2 J: what is missing to the depth costs as much as the same stages did."""
+    signal = {"metric": "variance_ratio", "worse": "lower", "scale": "ratio", "tolerance": 0.95, "threshold": 0.9}
+    verdict = {"kind": "collapsing_variance", "vector": {**signal, "replicate_stddev": 1e-6}}
+    base = {
+        "source": {"kind": "normal", "num_samples": 10, "dimension": 2},
+        "family": "gaussian",
+        "regime": "replace",
+        "evaluate": {"num_samples": 32, "metrics": ["variance_ratio"]},
+    }
+    stop = {"verdicts": ["collapsing_variance"]}
+    sweep = sweep_of(tmp_path, axes={}, base=base, depth=8, profile={"verdicts": [verdict]}, stop=stop, seeds=[0, 1])
+    document = run_plain_sweep(sweep)
+    store = Store(sweep.run.store)
+    assert saved_note(store) is not None
+    for kind in ("samples", "model", "evaluation"):
+        for of in store.fingerprints(kind):
+            store.write_energy(kind, of, ArtifactEnergy(energy_j=2.0, quality="counter"))
+    rows = write_stopped(store).to_dict("records")
+    stopped = {each.lineage: each for each in document.outcome.lineages if each.state == "stopped"}
+    assert stopped
+    assert {row["lineage"] for row in rows} == set(stopped)
+    for row in rows:
+        ends = stopped[row["lineage"]].generation
+        # Real rows and held-out ones, then three stages a generation; the last one is not sampled.
+        assert row["spent_j"] == 2.0 * (2 + 3 * ends - 1)
+        assert row["to_depth_j"] == pytest.approx(2.0 * (2 + 3 * 8 - 1))
+        assert row["saved_j"] == pytest.approx(row["to_depth_j"] - row["spent_j"])
+    assert pd.read_parquet(tmp_path / "store" / "stopped.parquet")["depth"].tolist() == [8] * len(rows)
+    total = sum(row["saved_j"] for row in rows)
+    assert f"{total:.4g} J more (estimated)" in str(saved_note(store))

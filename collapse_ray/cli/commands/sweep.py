@@ -32,7 +32,8 @@ def sweep(
     Overrides name any of its keys: `depth=4`, `seeds=[0,1,2]`, `base.train.epochs=3`, `stop=null`,
     `search={kind: frontier, axis: regime.real_fraction, precision: 0.05}`, `budget.joules=2.0e+5`, `run.workers=2`.
 
-    Results go to `results.parquet`, the smallest real fractions that survive to `frontier.parquet`, both in the store.
+    Results go to `results.parquet`, the smallest real fractions that survive to `frontier.parquet`, and what was saved
+    by early stops to `stopped.parquet`, all in the store.
 
     **Examples**
 
@@ -95,6 +96,7 @@ def _show(display: "SweepDisplay", store: "Store", document: "SweepDocument") ->
     from collapse_ray.report.frame import frame_table
     from collapse_ray.report.frontiers import write_frontiers
     from collapse_ray.report.results import write_results
+    from collapse_ray.report.stopped import write_stopped
     from collapse_ray.report.sweep_arms import sweep_arms
     from collapse_ray.report.sweep_table import arms_table, cost_lines, frontier_rows
     from collapse_ray.search.accounting import Amount, amounts_of, sweep_cost
@@ -103,6 +105,7 @@ def _show(display: "SweepDisplay", store: "Store", document: "SweepDocument") ->
 
     results = write_results(store)
     frontiers = write_frontiers(store, results)
+    write_stopped(store)
     arms = sweep_arms(store, document, results)
     if document.asked.search.kind != "frontier":  # there each lineage is another point
         display.show(arms_table(arms, [Amount.total(amounts_of(store, arm.indices)).energy_j for arm in arms]))

@@ -1,0 +1,79 @@
+"""`stopped.parquet`: what each lineage that was stopped early cost, and what it would have cost to its depth."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from collapse_ray.artifact.store import Store
+from collapse_ray.lineage.index import id_of, read_indices
+from collapse_ray.search.accounting import StoppedLineage, sweep_cost
+from collapse_ray.search.outcome import SweepDocument, read_sweeps
+
+STOPPED = "stopped.parquet"
+
+COLUMNS: dict[str, Any] = {
+    "sweep": pd.StringDtype("python"),
+    "lineage": pd.StringDtype("python"),
+    "generation": pd.Int64Dtype(),
+    "depth": pd.Int64Dtype(),
+    "spent_j": pd.Float64Dtype(),
+    "to_depth_j": pd.Float64Dtype(),
+    "saved_j": pd.Float64Dtype(),
+    "spent_s": pd.Float64Dtype(),
+    "to_depth_s": pd.Float64Dtype(),
+    "saved_s": pd.Float64Dtype(),
+    "num_unmeasured": pd.Int64Dtype(),
+}
+
+
+def stopped_frame(store: Store, documents: Sequence[SweepDocument]) -> pd.DataFrame:
+    """One row for each lineage that a sweep ended before its depth; see `StoppedLineage`.
+
+    Returns:
+        `spent_*` of its artifacts, shared ones included; `saved_*` estimated from its own stages; `to_depth_*` their
+        sum. Null where they are not known; `num_unmeasured` artifacts have no joules.
+    """
+    rows = [row for document in documents for row in _rows(store, document)]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def write_stopped(store: Store) -> pd.DataFrame:
+    """Writes `stopped.parquet` of all sweeps into the store."""
+    frame = stopped_frame(store, read_sweeps(store))
+    store.write_document(STOPPED, frame.to_parquet(None, index=False))
+    return frame
+
+
+def saved_note(store: Store) -> str | None:
+    """What early stops saved in all sweeps of a store, in a sentence; None where there were none."""
+    frame = stopped_frame(store, read_sweeps(store)).drop_duplicates("lineage")
+    if frame.empty:
+        return None
+    known = frame["saved_j"].dropna()
+    return (
+        f"not spent: {len(frame)} lineages were stopped early; to their depth, {len(known)} of them would have cost "
+        f"{known.to_numpy(dtype=float).sum():.4g} J more (estimated)."
+    )
+
+
+def _rows(store: Store, document: SweepDocument) -> Iterator[dict[str, Any]]:
+    ended = [each.lineage for each in document.outcome.lineages if each.state == "stopped" and each.lineage]
+    indices = [index for index in read_indices(store) if id_of(index) in ended]
+    depth = document.asked.depth
+    for stopped in sweep_cost(store, indices, ended, depth).stopped:
+        yield {"sweep": document.id, "depth": depth, **_row(stopped)}
+
+
+def _row(stopped: StoppedLineage) -> dict[str, Any]:
+    return {
+        "lineage": stopped.lineage,
+        "generation": stopped.generation,
+        "spent_j": stopped.spent.energy_j,
+        "to_depth_j": stopped.to_depth.energy_j,
+        "saved_j": stopped.saved.energy_j,
+        "spent_s": stopped.spent.duration_s,
+        "to_depth_s": stopped.to_depth.duration_s,
+        "saved_s": stopped.saved.duration_s,
+        "num_unmeasured": stopped.num_unmeasured,
+    }

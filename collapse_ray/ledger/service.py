@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -20,6 +21,7 @@ from collapse_ray.ledger.marker import RayMarker, deliver_marks
 from collapse_ray.ledger.meter_actor import LAG_S, start_meter
 from collapse_ray.ledger.names import ledger_key
 from collapse_ray.ledger.query import read_ledger
+from collapse_ray.lineage.launch import UNMETERED, Metering
 from collapse_ray.train.execution import MeterConfig, RunConfig
 from collapse_ray.train.group import Group
 
@@ -58,6 +60,11 @@ def gpus_of(device: torch.device) -> tuple[str, ...]:
     if device.type != "cuda":
         return ()
     return (f"GPU-{torch.cuda.get_device_properties(device).uuid}",)
+
+
+def metering(store: Store, run: RunConfig) -> Metering:
+    """Meters the lineages of a store, unless the run's settings switch that off."""
+    return partial(metered, store, run) if run.meter.enabled else UNMETERED
 
 
 @contextmanager

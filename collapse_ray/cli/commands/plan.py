@@ -2,17 +2,15 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collapse_ray.cli.spec_files import load, split
 from collapse_ray.config.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collapse_ray.lineage.spec import Experiment
     from collapse_ray.search.plan.plan import Plan
-    from collapse_ray.search.spec import Sweep
 
 
 def register(app: typer.Typer) -> None:
@@ -40,30 +38,14 @@ def plan(
     """
     from collapse_ray.search.plan.plan import make_plan
 
-    made = make_plan([_load(path, overrides) for path, overrides in _split(arguments)])
+    paths, overrides = split(arguments)
+    if not paths:
+        raise InvalidInput(f"no spec file among {' '.join(arguments)}; give one, such as jobs/specs/digits_sweep.yaml")
+    made = make_plan([load(path, overrides) for path in paths])
     if as_json:
         typer.echo(json.dumps(asdict(made), indent=1))
     else:
         _show(made)
-
-
-def _split(arguments: list[str]) -> list[tuple[Path, list[str]]]:
-    """Each file with all overrides."""
-    paths = [Path(argument) for argument in arguments if "=" not in argument]
-    overrides = [argument for argument in arguments if "=" in argument]
-    if not paths:
-        raise InvalidInput(f"no spec file among {' '.join(arguments)}; give one, such as jobs/specs/digits_sweep.yaml")
-    return [(path, overrides) for path in paths]
-
-
-def _load(path: Path, overrides: list[str]) -> "Experiment | Sweep":
-    """A sweep where the file has a base, else lineages."""
-    from collapse_ray.config.load import read_mapping
-    from collapse_ray.lineage.spec import load_experiment
-    from collapse_ray.search.spec import load_sweep
-
-    is_sweep = "base" in read_mapping(path, [override for override in overrides if override.startswith("base=")])
-    return load_sweep(path, overrides) if is_sweep else load_experiment(path, overrides)
 
 
 def _show(made: "Plan") -> None:

@@ -1,18 +1,14 @@
 """`collapse run`: lineages of one or more spec files, resumed where they were left."""
 
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collapse_ray.cli.spec_files import split
 from collapse_ray.config.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collapse_ray.artifact.store import Store
-    from collapse_ray.lineage.launch import Metering
     from collapse_ray.lineage.spec import Experiment
-    from collapse_ray.train.execution import RunConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -53,8 +49,7 @@ def _load(arguments: list[str]) -> "list[Experiment]":
     """Experiments that share their run settings."""
     from collapse_ray.lineage.spec import load_experiment
 
-    paths = [Path(argument) for argument in arguments if "=" not in argument]
-    overrides = [argument for argument in arguments if "=" in argument]
+    paths, overrides = split(arguments)
     if not paths:
         raise InvalidInput(
             f"no spec file among {' '.join(arguments)}; give one, such as jobs/specs/digits_replace.yaml"
@@ -69,20 +64,11 @@ def _load(arguments: list[str]) -> "list[Experiment]":
     return experiments
 
 
-def _metering(store: "Store", execution: "RunConfig") -> "Metering":
-    from collapse_ray.lineage.launch import UNMETERED
-
-    if not execution.meter.enabled:
-        return UNMETERED
-    from collapse_ray.ledger.service import metered
-
-    return partial(metered, store, execution)
-
-
 def _run(experiments: "list[Experiment]") -> None:
     from collapse_ray.artifact.store import Store
     from collapse_ray.cli.display import Display
     from collapse_ray.cli.energy import Reused, show_energy
+    from collapse_ray.ledger.service import metering
     from collapse_ray.lineage.gauges import LineageGauges
     from collapse_ray.lineage.index import drift_from_stored
     from collapse_ray.lineage.launch import check_all, run_on_ray
@@ -106,7 +92,7 @@ def _run(experiments: "list[Experiment]") -> None:
         display.begin(tasks, execution.workers)
         reused = Reused()
         listener = each_of(reused.watching(display.on_event), LineageGauges(store), RunGauges(tasks))
-        run_on_ray(tasks, execution, listener, _metering(store, execution))
+        run_on_ray(tasks, execution, listener, metering(store, execution))
         results = write_results(store)
         display.show(lineage_table(results, read_arms(store, {task.name for task in tasks})))
         if execution.meter.enabled:

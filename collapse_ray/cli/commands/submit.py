@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collapse_ray.cli.spec_files import load, split
 from collapse_ray.config.errors import InvalidInput, RunFailed
 
 if TYPE_CHECKING:
@@ -99,20 +100,16 @@ def stop(job: JobId, address: Address = DASHBOARD) -> None:
 
 def _checked(arguments: list[str]) -> tuple[str, str]:
     """The command that runs a spec and what it is called, once the file says that it can be run."""
-    from collapse_ray.config.load import read_mapping
-    from collapse_ray.lineage.spec import load_experiment
-    from collapse_ray.search.spec import load_sweep
+    from collapse_ray.search.spec import Sweep
 
-    paths = [Path(argument) for argument in arguments if "=" not in argument]
-    overrides = ["run.address=auto", *(argument for argument in arguments if "=" in argument)]
+    paths, overrides = split(arguments)
     if len(paths) != 1:
         raise InvalidInput(f"a job runs one spec file, given: {', '.join(map(str, paths)) or 'none'}")
     (path,) = paths
     if path.is_absolute():
         raise InvalidInput(f"{path} does not travel with the job; give a path relative to the working directory")
-    if "base" in read_mapping(path, []):
-        return "sweep", load_sweep(path, overrides).name
-    return "run", load_experiment(path, overrides).name
+    asked = load(path, ["run.address=auto", *overrides])
+    return "sweep" if isinstance(asked, Sweep) else "run", asked.name
 
 
 def _client(address: str) -> "JobSubmissionClient":

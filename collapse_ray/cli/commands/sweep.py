@@ -1,17 +1,15 @@
 """`collapse sweep`: many lineages of one sweep file, resumed where they were left."""
 
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collapse_ray.cli.spec_files import split
 from collapse_ray.config.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collapse_ray.artifact.store import Store
     from collapse_ray.cli.sweep_display import SweepDisplay
-    from collapse_ray.lineage.launch import Metering
     from collapse_ray.search.outcome import SweepDocument
     from collapse_ray.search.spec import Sweep
 
@@ -51,8 +49,7 @@ def sweep(
 def _load(arguments: list[str]) -> "Sweep":
     from collapse_ray.search.spec import load_sweep
 
-    paths = [Path(argument) for argument in arguments if "=" not in argument]
-    overrides = [argument for argument in arguments if "=" in argument]
+    paths, overrides = split(arguments)
     if len(paths) != 1:
         given = ", ".join(map(str, paths)) or "none"
         raise InvalidInput(f"a sweep is one file, given: {given}; give one, such as jobs/specs/gaussian_frontier.yaml")
@@ -62,6 +59,7 @@ def _load(arguments: list[str]) -> "Sweep":
 def _sweep(asked: "Sweep") -> None:
     from collapse_ray.artifact.store import Store
     from collapse_ray.cli.sweep_display import SweepDisplay
+    from collapse_ray.ledger.service import metering
     from collapse_ray.lineage.progress import each_of
     from collapse_ray.search.gauges import SweepGauges
     from collapse_ray.search.outcome import read_sweep
@@ -76,20 +74,10 @@ def _sweep(asked: "Sweep") -> None:
     with SweepDisplay(asked, num_lineages) as display:
         count = "as many lineages as the search asks for" if num_lineages is None else f"{num_lineages} lineages"
         display.say(f"sweep {asked.id}: {count}, of up to {asked.spec.depth} generations")
-        run_sweep(asked, each_of(display.on_event, SweepGauges(asked)), _metering(store, asked))
+        run_sweep(asked, each_of(display.on_event, SweepGauges(asked)), metering(store, asked.run))
         document = read_sweep(store, asked)
         assert document is not None
         _show(display, store, document)
-
-
-def _metering(store: "Store", asked: "Sweep") -> "Metering":
-    from collapse_ray.lineage.launch import UNMETERED
-
-    if not asked.run.meter.enabled:
-        return UNMETERED
-    from collapse_ray.ledger.service import metered
-
-    return partial(metered, store, asked.run)
 
 
 def _show(display: "SweepDisplay", store: "Store", document: "SweepDocument") -> None:

@@ -70,7 +70,7 @@ class Simulated(Trainable):
         }
 
 
-def simulated_preparer(sweep: Sweep, store: object, marker: object) -> Any:
+def simulated_preparer(sweep: Sweep, store: object, marker: object, sources: object) -> Any:
     def prepare(trial: Trial) -> SimulatedGiven:
         return SimulatedGiven(f"{sweep.lineage_name(trial.point)}-{trial.seed}")
 

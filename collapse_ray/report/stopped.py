@@ -1,13 +1,13 @@
 """`stopped.parquet`: what each lineage that was stopped early cost, and what it would have cost to its depth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.lineage.index import id_of, read_indices
-from collapse_ray.search.accounting import StoppedLineage, sweep_cost
+from collapse_ray.search.accounting import Index, StoppedLineage, sweep_cost
 from collapse_ray.search.outcome import SweepDocument, read_sweeps
 
 STOPPED = "stopped.parquet"
@@ -34,7 +34,9 @@ def stopped_frame(store: Store, documents: Sequence[SweepDocument]) -> pd.DataFr
         `spent_*` of its artifacts, shared ones included; `saved_*` estimated from its own stages; `to_depth_*` their
         sum. Null where they are not known; `num_unmeasured` artifacts have no joules.
     """
-    rows = [row for document in documents for row in _rows(store, document)]
+    ended = [document for document in documents if document.outcome.stopped]
+    by_id = {id_of(index): index for index in read_indices(store)} if ended else {}
+    rows = [row for document in ended for row in _rows(store, document, by_id)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -57,11 +59,10 @@ def saved_note(store: Store) -> str | None:
     )
 
 
-def _rows(store: Store, document: SweepDocument) -> Iterator[dict[str, Any]]:
-    ended = [each.lineage for each in document.outcome.lineages if each.state == "stopped" and each.lineage]
-    indices = [index for index in read_indices(store) if id_of(index) in ended]
-    depth = document.asked.depth
-    for stopped in sweep_cost(store, indices, ended, depth).stopped:
+def _rows(store: Store, document: SweepDocument, by_id: Mapping[str, Index]) -> Iterator[dict[str, Any]]:
+    ids, depth = document.outcome.stopped, document.asked.depth
+    indices = [index for of, index in by_id.items() if of in ids]
+    for stopped in sweep_cost(store, indices, ids, depth).stopped:
         yield {"sweep": document.id, "depth": depth, **_row(stopped)}
 
 

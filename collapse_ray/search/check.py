@@ -1,22 +1,24 @@
 """What only the real data can tell of a sweep, asked before anything is started."""
 
-from collapse_ray.artifact.fingerprint import fingerprint
 from collapse_ray.config.errors import InvalidInput, did_you_mean
 from collapse_ray.config.payload import Payload, PayloadKind
-from collapse_ray.data.source import RealData
 from collapse_ray.evaluate.summaries import Evaluation
 from collapse_ray.lineage.launch import check_execution
-from collapse_ray.lineage.prepare import open_real
 from collapse_ray.lineage.spec import LineageSpec
 from collapse_ray.search.methods import frontier
 from collapse_ray.search.series import STDERR
+from collapse_ray.search.sources import Sources
 from collapse_ray.search.spec import Sweep
 from collapse_ray.search.trial import Point
 from collapse_ray.search.verdict import VerdictSpec
 
 
-def check_sweep(sweep: Sweep) -> PayloadKind:
+def check_sweep(sweep: Sweep, sources: Sources | None = None) -> PayloadKind:
     """Opens the real data of every probed point, and checks that each lineage can run and can be judged.
+
+    Args:
+        sweep: to check.
+        sources: what was opened stays open here, for whoever goes on with it.
 
     Returns:
         What the samples of all lineages are.
@@ -26,7 +28,7 @@ def check_sweep(sweep: Sweep) -> PayloadKind:
             never end a lineage, or the frontier's verdict has no metric.
     """
     payloads: dict[PayloadKind, Point] = {}
-    sources: dict[str, RealData] = {}
+    sources = Sources() if sources is None else sources
     evaluated: list[frozenset[str]] = []
     for point in sweep.probes:
         lineage = sweep.lineage(point, sweep.spec.seeds[0])
@@ -47,15 +49,11 @@ def check_sweep(sweep: Sweep) -> PayloadKind:
     return kind
 
 
-def _payload(sweep: Sweep, point: Point, lineage: LineageSpec, sources: dict[str, RealData]) -> Payload:
-    """Opens a source once, however many points are on it."""
-    key = fingerprint([lineage.source.dump(), lineage.seed])
+def _payload(sweep: Sweep, point: Point, lineage: LineageSpec, sources: Sources) -> Payload:
     try:
-        opened = open_real(lineage, sources.get(key))
+        return sources.open(lineage).data.payload
     except InvalidInput as error:
         raise InvalidInput(f"{sweep.where}, lineage {sweep.arm_label(point)}: {error}") from error
-    sources[key] = opened.data
-    return opened.data.payload
 
 
 def _meaningful(lineage: LineageSpec, payload: Payload) -> frozenset[str]:

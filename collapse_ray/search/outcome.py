@@ -66,6 +66,11 @@ class SweepOutcome:
     frontiers: tuple[Frontier, ...] = ()
 
     @property
+    def stopped(self) -> frozenset[str]:
+        """Ids of the lineages that were ended before their depth."""
+        return frozenset(each.lineage for each in self.lineages if each.state == "stopped" and each.lineage)
+
+    @property
     def ended(self) -> tuple[LineageOutcome, ...]:
         """The lineages that run no more."""
         return tuple(lineage for lineage in self.lineages if lineage.state in ENDED)

@@ -1,17 +1,15 @@
 """Real data of a sweep's lineages: opened and published in the driver, once for each source."""
 
-from collections import OrderedDict
-
 from collapse_ray.artifact.fingerprint import fingerprint
 from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput
-from collapse_ray.data.source import RealData
 from collapse_ray.energy.marks import Marker
 from collapse_ray.lineage import naming
 from collapse_ray.lineage.launch import Ready, check_execution
-from collapse_ray.lineage.prepare import Prepared, open_real, publish_real
+from collapse_ray.lineage.prepare import Prepared, publish_real
 from collapse_ray.lineage.spec import LineageSpec
 from collapse_ray.search.given import Given
+from collapse_ray.search.sources import Sources
 from collapse_ray.search.spec import Sweep
 from collapse_ray.search.trial import Trial
 
@@ -22,9 +20,9 @@ MAX_OPEN = 8
 class Preparer:
     """Makes trials runnable, as the search proposes them."""
 
-    def __init__(self, sweep: Sweep, store: Store, marker: Marker) -> None:
-        self._sweep, self._store, self._marker = sweep, store, marker
-        self._open: OrderedDict[str, tuple[RealData, Prepared]] = OrderedDict()
+    def __init__(self, sweep: Sweep, store: Store, marker: Marker, sources: Sources) -> None:
+        self._sweep, self._store, self._marker, self._sources = sweep, store, marker, sources
+        self._published: dict[str, Prepared] = {}
 
     def __call__(self, trial: Trial) -> Given:
         """Checks a lineage on its real data, and publishes that where nobody did.
@@ -45,15 +43,12 @@ class Preparer:
         return Given(ready, ready.id, trunk_of(lineage, prepared))
 
     def _prepared(self, lineage: LineageSpec) -> Prepared:
+        opened = self._sources.open(lineage)
+        self._sources.keep(MAX_OPEN)
         key = fingerprint([lineage.source.dump(), lineage.seed, lineage.holdout_fraction])
-        data = self._open[key][0] if key in self._open else None
-        opened = open_real(lineage, data)
-        if key not in self._open:
-            self._open[key] = opened.data, publish_real(lineage, opened, self._store, self._marker)
-            if len(self._open) > MAX_OPEN:
-                self._open.popitem(last=False)
-        self._open.move_to_end(key)
-        return self._open[key][1]
+        if key not in self._published:
+            self._published[key] = publish_real(lineage, opened, self._store, self._marker)
+        return self._published[key]
 
 
 def trunk_of(lineage: LineageSpec, prepared: Prepared) -> str:

@@ -34,6 +34,7 @@ from collapse_ray.search.preparing import Preparer
 from collapse_ray.search.proposals import ForFrontier, Listed, Proposer
 from collapse_ray.search.reaper import Reaper
 from collapse_ray.search.report import Judge
+from collapse_ray.search.sources import Sources
 from collapse_ray.search.spec import Sweep
 from collapse_ray.search.spending import Spending
 from collapse_ray.search.trackers import check_packages, trackers
@@ -89,21 +90,20 @@ def run_sweep(sweep: Sweep, on_event: OnEvent, metering: Metering) -> SweepOutco
     run = sweep.run.absolute()
     store = Store(run.store)
     store.check_writable()
-    payload = check_sweep(sweep)
+    sources = Sources()
+    payload = check_sweep(sweep, sources)
     lineages = [sweep.lineage(point, sweep.spec.seeds[0]) for point in sweep.probes]
     for lineage in lineages:
         check_execution(lineage, run)
     check_packages(sweep.spec)
     store.clean_staging()
-    # Closed forms alone are read without Ray Data.
-    data_cpus = run.data_cpus if run.workers or any(lineage.train for lineage in lineages) else 0
-    capacity = Capacity(run, data_cpus, sweep.spec.max_concurrent)
+    capacity = Capacity(run, sweep.data_cpus, sweep.spec.max_concurrent)
     if run.address is None and not ray.is_initialized():
         capacity.check_machine()
     with cluster(run, capacity.num_cpus_here, dashboard=bool(run.workers)), metering() as marks:
         capacity.check()
         for _ in range(2):
-            running = _Running(sweep, payload, run, capacity, on_event=on_event, marks=marks)
+            running = _Running(sweep, payload, run, capacity, sources, on_event=on_event, marks=marks)
             outcome = running.fit()
             if running.is_done:
                 _retire_trunks(store, run, outcome)
@@ -122,6 +122,7 @@ class _Running:
         payload: PayloadKind,
         run: Execution,
         capacity: Capacity,
+        sources: Sources,
         *,
         on_event: OnEvent,
         marks: Marks,
@@ -138,7 +139,7 @@ class _Running:
         self._director = Director(
             _proposer(sweep, payload),
             judge,
-            Preparer(sweep, store, self._marker),
+            Preparer(sweep, store, self._marker, sources),
             lambda trunk: store.find("model", trunk, need_files=False) is not None,
             Spending(sweep.spec.budget, run.num_gpus),
             on_event,

@@ -143,6 +143,12 @@ class Sweep:
         return Asked(self.axes, spec.depth, spec.seeds, spec.profile, spec.budget, common)
 
     @cached_property
+    def data_cpus(self) -> int:
+        """CPUs that Ray Data needs: none where closed forms alone are fitted, which are read without it."""
+        trains = any(self.lineage(point, self.spec.seeds[0]).train for point in self.probes)
+        return self.run.data_cpus if self.run.workers or trains else 0
+
+    @cached_property
     def probes(self) -> list[dict[str, Json]]:
         """Points at which everything is tried before anything starts.
 

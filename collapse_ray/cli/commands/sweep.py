@@ -100,9 +100,8 @@ def _show(display: "SweepDisplay", store: "Store", document: "SweepDocument") ->
     own = frontiers.loc[frontiers["sweep"].eq(document.id)]
     if len(own):
         display.show(frame_table(frontier_rows(own)))
-    stopped = [each.lineage for each in document.outcome.lineages if each.state == "stopped" and each.lineage]
     indices = [index for arm in arms for index in arm.indices]
-    for line in cost_lines(sweep_cost(store, indices, stopped, document.asked.depth)):
+    for line in cost_lines(sweep_cost(store, indices, document.outcome.stopped, document.asked.depth)):
         display.say(line)
     for failed in (each for each in document.outcome.lineages if each.state == "failed"):
         display.say(f"{point_label(failed.point)} seed {failed.seed} failed: {failed.reason}")

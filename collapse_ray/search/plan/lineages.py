@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from collapse_ray.artifact.fingerprint import fingerprint
-from collapse_ray.data.source import RealData
 from collapse_ray.lineage.launch import check_execution
 from collapse_ray.lineage.loop import Decide, go_on
 from collapse_ray.lineage.prepare import Prepared, name_real, open_real
@@ -12,6 +11,7 @@ from collapse_ray.lineage.spec import Experiment, LineageSpec
 from collapse_ray.search.check import check_sweep
 from collapse_ray.search.methods import optuna
 from collapse_ray.search.report import Judge
+from collapse_ray.search.sources import Sources
 from collapse_ray.search.spec import Sweep
 from collapse_ray.search.trial import Trial
 
@@ -26,11 +26,11 @@ class Followed:
 
 
 class RealNames:
-    """Real data as it is found under; each source is opened once for each seed, and the latest one stays open."""
+    """Real data as it is found under; the source that was opened last stays open."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
         self._prepared: dict[str, Prepared] = {}
-        self._latest: tuple[str, RealData] | None = None
 
     def __call__(self, lineage: LineageSpec) -> Prepared:
         """Checks the lineage on its data where that was not opened before.
@@ -38,13 +38,10 @@ class RealNames:
         Raises:
             InvalidInput: the lineage cannot run on it.
         """
-        source = fingerprint([lineage.source.dump(), lineage.seed])
-        key = f"{source} {lineage.holdout_fraction}"
+        key = fingerprint([lineage.source.dump(), lineage.seed, lineage.holdout_fraction])
         if key not in self._prepared:
-            data = self._latest[1] if self._latest and self._latest[0] == source else None
-            opened = open_real(lineage, data)
-            self._latest = source, opened.data
-            self._prepared[key] = name_real(lineage, opened)
+            self._prepared[key] = name_real(lineage, self._sources.open(lineage))
+            self._sources.keep(1)
         return self._prepared[key]
 
 
@@ -67,21 +64,22 @@ def of_sweep(sweep: Sweep) -> list[Followed] | None:
     Raises:
         InvalidInput: the sweep cannot run.
     """
-    payload = check_sweep(sweep)
+    sources = Sources()
+    payload = check_sweep(sweep, sources)
     if sweep.spec.search.points(sweep.axes) is None:
         return None
     judge = Judge(sweep.spec.profile, sweep.spec.stop, payload)
-    return list(_followed(sweep, sweep.trials()[: sweep.spec.budget.trials], judge))
+    return list(_followed(sweep, sweep.trials()[: sweep.spec.budget.trials], judge, sources))
 
 
 def probes_of(sweep: Sweep) -> list[Followed]:
     """Lineages at the corners of a sweep whose points are not known."""
     trials = [Trial(point, sweep.spec.seeds[0]) for point in sweep.probes]
-    return list(_followed(sweep, trials, None))
+    return list(_followed(sweep, trials, None, Sources()))
 
 
-def _followed(sweep: Sweep, trials: list[Trial], judge: Judge | None) -> Iterator[Followed]:
-    names = RealNames()
+def _followed(sweep: Sweep, trials: list[Trial], judge: Judge | None, sources: Sources) -> Iterator[Followed]:
+    names = RealNames(sources)
     for trial in trials:
         lineage = sweep.lineage(trial.point, trial.seed)
         prepared = names(lineage)

@@ -124,9 +124,8 @@ class _Planner:
 
     def _resources(self, sweep: Sweep) -> Resources:
         run = sweep.run
-        trains = any(sweep.lineage(point, sweep.spec.seeds[0]).train for point in sweep.probes)
-        data_cpus = run.data_cpus if run.workers or trains else 0  # closed forms alone are read without Ray Data
-        return resources(run, self._nodes, is_sweep=True, data_cpus=data_cpus, limit=sweep.spec.max_concurrent)
+        limit = sweep.spec.max_concurrent
+        return resources(run, self._nodes, is_sweep=True, data_cpus=sweep.data_cpus, limit=limit)
 
 
 def _budget_notes(sweep: Sweep, cost: Cost) -> list[str]:

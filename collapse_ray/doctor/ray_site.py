@@ -1,7 +1,6 @@
 """The nodes of a Ray cluster, each with a process on it that runs what checks ask. A Ray seam."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from collapse_ray.doctor.site import Failure, Node
-from collapse_ray.train.cluster import QUIET, cluster, connect
+from collapse_ray.train.cluster import cluster, connect, quiet
 from collapse_ray.train.execution import RunConfig
 
 START_S = 120.0
@@ -105,9 +104,7 @@ def connected(address: str | None, store: str | None) -> Iterator[RaySite]:
         with cluster(RunConfig()), _examining(RaySite(store, is_temporary=True)) as site:
             yield site
         return
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    quiet()
     connect(address)
     try:
         with _examining(RaySite(store, is_temporary=False)) as site:

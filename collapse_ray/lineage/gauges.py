@@ -31,13 +31,11 @@ class LineageGauges:
         self._real_fraction = KeptGauge(metrics.REAL_FRACTION)
         self._train_loss = KeptGauge(metrics.TRAIN_LOSS)
         self._value = KeptGauge(metrics.VALUE)
-        self._samples = Counter(metrics.SAMPLES.name, metrics.SAMPLES.help, metrics.SAMPLES.labels)
-        self._tokens = Counter(metrics.TOKENS.name, metrics.TOKENS.help, metrics.TOKENS.labels)
-        self._train_s = Counter(metrics.TRAIN_SECONDS.name, metrics.TRAIN_SECONDS.help, metrics.TRAIN_SECONDS.labels)
-        self._data_wait_s = Counter(
-            metrics.DATA_WAIT_SECONDS.name, metrics.DATA_WAIT_SECONDS.help, metrics.DATA_WAIT_SECONDS.labels
-        )
-        self._reused = Counter(metrics.REUSED.name, metrics.REUSED.help, metrics.REUSED.labels)
+        self._samples = _counter(metrics.SAMPLES)
+        self._tokens = _counter(metrics.TOKENS)
+        self._train_s = _counter(metrics.TRAIN_SECONDS)
+        self._data_wait_s = _counter(metrics.DATA_WAIT_SECONDS)
+        self._reused = _counter(metrics.REUSED)
         self._saved = _Saved(store)
         self._reached: dict[str, int] = {}
         """The latest generation of each lineage that is shown."""
@@ -87,12 +85,16 @@ class LineageGauges:
                     self._value.set(value, {"lineage": lineage, "metric": name})
 
 
+def _counter(metric: metrics.Metric) -> Counter:
+    return Counter(metric.name, metric.help, metric.labels)
+
+
 class _Saved:
     """Asks the store what reused artifacts had cost, in a thread of its own: listeners return at once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._joules = Counter(metrics.SAVED.name, metrics.SAVED.help, metrics.SAVED.labels)
+        self._joules = _counter(metrics.SAVED)
         self._asked: queue.SimpleQueue[tuple[str, Kind, str]] = queue.SimpleQueue()
         threading.Thread(target=self._answer, name="collapse-saved", daemon=True).start()
 

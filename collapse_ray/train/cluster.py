@@ -41,9 +41,7 @@ def cluster(execution: RunConfig, num_cpus: float | None = None, *, dashboard: b
     Raises:
         InvalidInput: the machine or the cluster has fewer CPUs or GPUs than the workers ask for.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    quiet()
     if ray.is_initialized():
         check_cluster(execution)
         yield
@@ -73,6 +71,13 @@ def _start(execution: RunConfig, num_cpus: float | None, *, dashboard: bool) -> 
         )
     else:
         connect(execution.address)
+
+
+def quiet() -> None:
+    """Silences what Ray and its libraries say of what works; to be called before Ray is started or connected to."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray").setLevel(logging.ERROR)
 
 
 def connect(address: str) -> None:

@@ -9,10 +9,9 @@ from pydantic import Field
 from scipy.linalg import get_lapack_funcs, solve_triangular
 
 from collapse_ray.config.payload import Payload
+from collapse_ray.evaluate.both_sets import BothSets
 from collapse_ray.evaluate.features import features, has_features
 from collapse_ray.evaluate.metric import MetricSpec, Summary
-from collapse_ray.evaluate.moments import Moments
-from collapse_ray.evaluate.subsample import Subsample
 
 NUM_ROWS = 512
 """Rows kept of each set, whose influence stands for that of all."""
@@ -40,26 +39,11 @@ class Spec(MetricSpec):
         return Frechet(payload) if has_features(payload) and payload.size <= self.max_features else None
 
 
-class Frechet(Summary):
+class Frechet(BothSets):
     """Mean and full covariance of both sets, and some rows, from which the error of the distance is known."""
 
     def __init__(self, payload: Payload) -> None:
-        self.real, self.synthetic = Moments(payload.size, full=True), Moments(payload.size, full=True)
-        self.real_rows, self.synthetic_rows = Subsample(payload, NUM_ROWS), Subsample(payload, NUM_ROWS)
-
-    def update_real(self, sample_ids: np.ndarray, payload: np.ndarray, loss: np.ndarray) -> None:
-        self.real.update(features(payload))
-        self.real_rows.update(sample_ids, payload)
-
-    def update_synthetic(self, sample_ids: np.ndarray, payload: np.ndarray) -> None:
-        self.synthetic.update(features(payload))
-        self.synthetic_rows.update(sample_ids, payload)
-
-    def merge(self, other: Self) -> None:
-        self.real.merge(other.real)
-        self.synthetic.merge(other.synthetic)
-        self.real_rows.merge(other.real_rows)
-        self.synthetic_rows.merge(other.synthetic_rows)
+        super().__init__(payload, NUM_ROWS, full=True)
 
     def compute(self) -> dict[str, float | None]:
         if self.real.covariance is None or self.synthetic.covariance is None:

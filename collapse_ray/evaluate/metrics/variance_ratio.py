@@ -1,15 +1,15 @@
 """How much of the real data's spread the samples have: 1 is all of it, 0 a collapse to a point."""
 
 import math
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from collapse_ray.config.payload import Payload
+from collapse_ray.evaluate.both_sets import BothSets
 from collapse_ray.evaluate.features import features
 from collapse_ray.evaluate.metric import MetricSpec, Summary
 from collapse_ray.evaluate.moments import Moments
-from collapse_ray.evaluate.subsample import Subsample
 
 NUM_ROWS = 512
 """Rows kept of each set; where it has more, the standard error is known to about (kurtosis of q / 2048)^(1/2)."""
@@ -31,29 +31,14 @@ class Spec(MetricSpec):
         return None if payload.kind == "tokens" else VarianceRatio(payload)
 
 
-class VarianceRatio(Summary):
+class VarianceRatio(BothSets):
     """Variances of all components, side by side, and some rows, from which the error of the variances is known.
 
     The number of replicas cancels in a ratio of averages, so replicas need no axis of their own.
     """
 
     def __init__(self, payload: Payload) -> None:
-        self.real, self.synthetic = Moments(payload.size), Moments(payload.size)
-        self.real_rows, self.synthetic_rows = Subsample(payload, NUM_ROWS), Subsample(payload, NUM_ROWS)
-
-    def update_real(self, sample_ids: np.ndarray, payload: np.ndarray, loss: np.ndarray) -> None:
-        self.real.update(features(payload))
-        self.real_rows.update(sample_ids, payload)
-
-    def update_synthetic(self, sample_ids: np.ndarray, payload: np.ndarray) -> None:
-        self.synthetic.update(features(payload))
-        self.synthetic_rows.update(sample_ids, payload)
-
-    def merge(self, other: Self) -> None:
-        self.real.merge(other.real)
-        self.synthetic.merge(other.synthetic)
-        self.real_rows.merge(other.real_rows)
-        self.synthetic_rows.merge(other.synthetic_rows)
+        super().__init__(payload, NUM_ROWS)
 
     def compute(self) -> dict[str, float | None]:
         real, synthetic = self.real.total_variance, self.synthetic.total_variance

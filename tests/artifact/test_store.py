@@ -25,24 +25,6 @@ FOLDER = f"artifacts/model/{OF}"
 WEIGHTS = bytes(range(256)) * 4
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """URI of an empty bucket on a local S3 server."""
-    server_module = pytest.importorskip("moto.server", reason="needs the package moto[server]")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        _, port = server.get_host_and_port()
-        uri = f"s3://bucket?endpoint_override=http://127.0.0.1:{port}&scheme=http&allow_bucket_creation=true"
-        fs.FileSystem.from_uri(uri)[0].create_dir("bucket")
-        yield f"s3://bucket/{{}}?endpoint_override=http://127.0.0.1:{port}&scheme=http"
-        server.stop()
-
-
 @pytest.fixture(params=["local", "object_store", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store: with renames, without them on real files, through fsspec, and on S3."""
@@ -53,7 +35,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "memory":
         memory = pytest.importorskip("fsspec.implementations.memory", reason="needs the package fsspec")
         return Store.on(fs.PyFileSystem(fs.FSSpecHandler(memory.MemoryFileSystem())), f"/{tmp_path.name}")
-    return Store(request.getfixturevalue("s3").format(tmp_path.name))
+    return Store(request.getfixturevalue("bucket").format(tmp_path.name))
 
 
 def attempt_with(store: Store, files: dict[str, bytes], **fields: Any) -> tuple[Attempt, Record]:
@@ -421,9 +403,9 @@ def test_unwritable_store_says_so(tmp_path: Path, folder: str) -> None:
         store.write(store.begin("model", OF), "weights", b"x")
 
 
-def test_missing_bucket_says_so(s3: str) -> None:
+def test_missing_bucket_says_so(bucket: str) -> None:
     with pytest.raises(StoreError, match=r"NO_SUCH_BUCKET.*run\.store="):
-        Store(s3.replace("bucket", "nowhere").format("x")).check_writable()
+        Store(bucket.replace("s3://tests", "s3://nowhere").format("x")).check_writable()
 
 
 def test_unknown_uri_says_so() -> None:

@@ -1,15 +1,12 @@
 """A resident group of Ray Train workers: what comes out does not depend on how it was executed or disturbed."""
 
-import os
 import shutil
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 from stores import SPEC, metrics, records, shards
+from sweeps import killing
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.lineage.launch import check_all, run_on_ray
@@ -59,15 +56,14 @@ def test_a_killed_worker_changes_nothing(stage: str, undisturbed: Path, tmp_path
     """SIGKILL in the middle of generation 2: a new group resumes, and no published stage is computed again."""
     store = tmp_path / "store"
     computed = list[tuple[int, str]]()
-    killer = Killer(lambda: is_under_way(store, stage))
 
     def listener(event: StageEvent) -> None:
         if event.artifact is not None and not event.reused:
             computed.append((event.generation, event.stage))
 
-    with killer:
+    with killing("RayTrainWorker", lambda: is_under_way(store, stage)) as killed:
         run(lineage, store, listener, workers=2, checkpoint_every=20)
-    assert killer.killed
+    assert killed
     assert shards(store) == shards(undisturbed)
     assert metrics(store) == metrics(undisturbed)
     again = {one for one in computed if computed.count(one) > 1}
@@ -79,36 +75,3 @@ def is_under_way(store: Path, stage: str) -> bool:
     if stage == "train":
         return len(records(store, "evaluation")) == 1 and any((store / "checkpoints").glob("*/*.json"))
     return len(records(store, "evaluation")) == 2 and any((store / "staging").glob("*/shard-*"))
-
-
-class Killer(threading.Thread):
-    """Kills one training worker with SIGKILL as soon as a condition holds."""
-
-    def __init__(self, condition: Callable[[], bool]) -> None:
-        super().__init__(daemon=True)
-        self._condition = condition
-        self._over = threading.Event()
-        self.killed = False
-
-    def __enter__(self) -> "Killer":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
-
-    def run(self) -> None:
-        while not self._over.wait(0.002):
-            if self._condition():
-                mine = psutil.Process().children(recursive=True)  # another session's may be on this machine
-                os.kill(next(process.pid for process in mine if is_train_worker(process)), signal.SIGKILL)
-                self.killed = True
-                return
-
-
-def is_train_worker(process: psutil.Process) -> bool:
-    try:
-        return any("RayTrainWorker" in part for part in process.cmdline())
-    except psutil.NoSuchProcess:
-        return False

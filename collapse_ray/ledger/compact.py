@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from collapse_ray.ledger.journal import Journal, Known
 from collapse_ray.ledger.rows import ACCOUNT
-from collapse_ray.ledger.segment import COLUMNS, RowKind, Segment, schema_of
-from collapse_ray.ledger.tables import STRIDE, codes, latest, names_in, range_ids, rows_of_kind
+from collapse_ray.ledger.segment import COLUMNS, RowKind, Segment
+from collapse_ray.ledger.tables import STRIDE, codes, latest, names_in, range_ids, rows_of_kind, set_column
 
 MAX_SEGMENTS = 60
 MAX_ROWS = 1 << 20
@@ -88,14 +88,14 @@ def merge(segments: Sequence[Segment]) -> dict[RowKind, pa.Table]:
 
     def moved(kind: RowKind, rows: pa.Table) -> pa.Table:
         """Rows as of the run that their range became part of."""
-        return _set(kind, rows, "last", run_ends[np.searchsorted(ids, range_ids(rows, meters))])
+        return set_column(kind, rows, "last", run_ends[np.searchsorted(ids, range_ids(rows, meters))])
 
     totals = latest(rows_of_kind("total", segments), ["meter", "device"], "last")
     marks = rows_of_kind("mark", segments)
     newest = range_ids(latest(ranges, ["meter"], "last"), meters)
     marks = marks.filter(pa.array(np.isin(range_ids(marks, meters), newest)))
     return {
-        "range": _set("range", _set("range", ranges.take(ends), "first", first[starts]), "closed", closed),
+        "range": set_column("range", set_column("range", ranges.take(ends), "first", first[starts]), "closed", closed),
         "total": moved("total", totals),
         "mark": moved("mark", marks),
         "gap": moved("gap", rows_of_kind("gap", segments)),
@@ -117,7 +117,3 @@ def _summed(entries: pa.Table) -> pa.Table:
     sums = by.aggregate(list(_SUMS.items()))
     names = {f"{name}_{how}": name for name, how in _SUMS.items()}
     return sums.rename_columns([names.get(name, name) for name in sums.column_names]).select(list(COLUMNS["entry"]))
-
-
-def _set(kind: RowKind, table: pa.Table, name: str, values: np.ndarray) -> pa.Table:
-    return table.set_column(table.column_names.index(name), schema_of(kind).field(name), pa.array(values))

@@ -30,7 +30,7 @@ from collapse_ray.ledger.segment import (
     ordinal_of,
     segment_name,
 )
-from collapse_ray.ledger.tables import latest, names_in, range_ids, rows_of_kind, stacked
+from collapse_ray.ledger.tables import latest, names_in, range_ids, rows_of_kind, set_column, stacked
 
 SILENT_S = 3600.0
 STATE: tuple[RowKind, ...] = ("range", "total", "mark")
@@ -94,7 +94,7 @@ def _read(
 
 
 def counted(segments: Sequence[Segment], counts: np.ndarray | None = None) -> list[Segment]:
-    """The segments without the rows of ranges that do not count; empty ranges stay.
+    """The segments without the rows of ranges that do not count; empty ranges stay, and that a meter was closed.
 
     Args:
         segments: to filter.
@@ -118,7 +118,11 @@ def _without(segment: Segment, mask: np.ndarray) -> Segment:
 
     def kept(kind: RowKind, table: pa.Table) -> pa.Table:
         if kind == "range":
-            return table.filter(pa.array(mask | (table["last"].to_numpy() < table["first"].to_numpy())))
+            first, last, closed = (table[name].to_numpy() for name in ("first", "last", "closed"))
+            # Another segment has these batches, too: that the meter was closed after them, only this one may say.
+            emptied = np.where(closed & ~mask, last + 1, first)
+            bounds = set_column("range", table, "first", emptied)
+            return bounds.filter(pa.array(mask | (last < emptied)))
         return table.filter(pa.array(np.isin(range_ids(table, meters), ids)))
 
     return replace(segment, tables={kind: kept(kind, table) for kind, table in segment.tables.items()})

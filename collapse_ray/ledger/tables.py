@@ -59,3 +59,8 @@ def latest(table: pa.Table, keys: Sequence[str], by: str) -> pa.Table:
     for column in columns:
         differs |= column[order[1:]] != column[order[:-1]]
     return table.take(order[np.append(differs, True)] if len(order) else order)
+
+
+def set_column(kind: RowKind, table: pa.Table, name: str, values: np.ndarray) -> pa.Table:
+    """The rows of a kind with other values in a column."""
+    return table.set_column(table.column_names.index(name), schema_of(kind).field(name), pa.array(values))

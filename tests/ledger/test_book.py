@@ -565,6 +565,14 @@ class World:
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=1, max_size=14))
 @example([QUIET, QUIET, replace(QUIET, sends=2, more=1, ledger=1, after=1, happens="other compacts")])
+@example(
+    [
+        QUIET,
+        QUIET,
+        replace(QUIET, sends=3, more=1, ledger=1, after=1, happens="other flushes"),
+        replace(QUIET, sends=1, more=1, happens="other compacts"),
+    ]
+)
 def test_any_interleaving_counts_all_once(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(folder)

@@ -104,7 +104,6 @@ class Variable:
             "name": self.label,
             "type": "query",
             "datasource": DATASOURCE,
-            "definition": query,
             "query": {"query": query, "refId": "variable"},
             "refresh": 2,
             "sort": 1,

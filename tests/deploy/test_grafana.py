@@ -4,11 +4,16 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard as GrafanaDashboard
 
 from collapse_ray.evaluate.metric import MetricSpec
 from collapse_ray.monitoring.alerts import ALERTS
@@ -55,6 +60,36 @@ def test_every_metric_is_shown_and_nothing_else() -> None:
 def test_metrics_of_quality_exist() -> None:
     known = {name for kind in MetricSpec.kinds() for name in MetricSpec.resolve(kind).names}
     assert {*LOSS, *TAIL, *DIVERSITY} <= known
+
+
+def unknown_to_grafana(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
+    """What of a dashboard is no longer there after it went through Grafana's own types."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key, value in ours.items():
+            yield from unknown_to_grafana(value, theirs.get(key), f"{path}.{key}")
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from unknown_to_grafana(one, other, f"{path}[{number}]")
+    elif ours != theirs:
+        yield path
+
+
+def through_grafana(board: Any) -> list[str]:
+    register_default_plugins()  # types of the panels and of Prometheus' queries
+    read = GrafanaDashboard.from_json(board)
+    return list(unknown_to_grafana(board, json.loads(json.dumps(read, cls=JSONEncoder))))
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_grafana_knows_all_that_a_dashboard_says(name: str) -> None:
+    """By the types that Grafana generates from its schema, of version 10.1."""
+    board = json.loads(json.dumps(DASHBOARDS[name].to_json()))
+    assert through_grafana(board) == []
+    panel = next(panel for panel in board["panels"] if panel["type"] == "timeseries")
+    panel["targets"][0]["expression"] = panel["targets"][0].pop("expr")
+    panel["fieldConfig"]["defaults"]["units"] = "joule"
+    place = f".panels[{board['panels'].index(panel)}]"
+    assert through_grafana(board) == [f"{place}.fieldConfig.defaults.units", f"{place}.targets[0].expression"]
 
 
 @pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS)

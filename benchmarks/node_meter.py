@@ -18,6 +18,7 @@ from meters.scenarios import TESTBED
 
 from collapse_ray.energy.marks import Work
 from collapse_ray.ledger.batch import Ack, Batch
+from collapse_ray.ledger.meter_actor import GRACE_S
 from collapse_ray.ledger.node_meter import NodeMeter
 
 NUM_GPUS = 8
@@ -66,7 +67,7 @@ def main() -> None:
         batches.append(batch)
         return Ack(batch.number, time.time())
 
-    meter = NodeMeter("node", take)
+    meter = NodeMeter("node", take, grace_s=GRACE_S)
     meter.start()
     time.sleep(3)  # learns the ticks
     for what, stage_s in (("one stage", None), (f"a stage every {STAGE_S:g} s", STAGE_S)):

@@ -25,8 +25,11 @@ log = logging.getLogger(__name__)
 
 SUBMIT_S = 5.0
 """A batch that the ledger has not answered by then is sent again later."""
-GRACE_S = 1.0
-"""How late marks may come: on a node whose CPUs are all busy, calls between its processes take their time."""
+GRACE_S = 0.95
+"""How late marks may come: on a node whose CPUs are all busy, calls between its processes take their time.
+
+With the time that reads take, it makes the second after which the next reads are due: the thread wakes once for both.
+"""
 LAG_S = GRACE_S + 2.0
 """Joules are told this late at most, where reads behind a mark are awaited (`device_settler.SETTLE_S`)."""
 LOOK_S = 1.0

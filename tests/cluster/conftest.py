@@ -1,6 +1,8 @@
 """One small Ray for all cluster tests of a session."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,3 +41,14 @@ def spec_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def lineage(spec_file: Path) -> LineageSpec:
     return load_experiment(spec_file, []).lineages[0]
+
+
+@pytest.fixture(scope="session")
+def of_four_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a lineage that four workers of one node ran in peace."""
+    folder = tmp_path_factory.mktemp("four")
+    (folder / "digits.yaml").write_text(SPEC)
+    run = [sys.executable, "-m", "collapse_ray.cli.main", "run", str(folder / "digits.yaml")]
+    run += [f"run.store={folder / 'store'}", "run.workers=4", "run.cpus_per_worker=0.5", "run.meter.enabled=false"]
+    subprocess.run([*run, "run.window_steps=10", "run.checkpoint_every=20"], check=True)
+    return folder / "store"

@@ -121,7 +121,7 @@ def node(prefix: list[str], arguments: list[str], environment: dict[str, str], l
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(60)
+            process.wait(10)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
 

@@ -70,6 +70,7 @@ def test_breach_is_caught(breach: Breach, tmp_path: Path) -> None:
     assert re.findall(r"^(.+) BROKEN$", linted.stdout, flags=re.MULTILINE) == [breach.contract], linted.stdout
 
 
+@pytest.mark.slow
 def test_lowest_layer_loads_neither_ray_nor_torch() -> None:
     """The contract sees our own imports; this sees those of our dependencies, too."""
     script = """

@@ -55,6 +55,7 @@ def replaced(value: Any, path: list[Any], leaf: Any) -> Any:
     return copied
 
 
+@pytest.mark.slow
 @given(identity=mappings, leaf=leaves, data=st.data())
 def test_any_change_of_any_leaf_changes_it(identity: dict[str, Any], leaf: Any, data: st.DataObject) -> None:
     changed = replaced(identity, data.draw(st.sampled_from(places(identity))), leaf)

@@ -293,6 +293,7 @@ def _publish_until_killed(root: str, started: Any) -> None:
         started.set()
 
 
+@pytest.mark.slow
 def test_killed_process_leaves_only_whole_artifacts(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     for _ in range(2):

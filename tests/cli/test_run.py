@@ -194,6 +194,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_a_larger_one_resumes_it(here: Path, collapse: Command) -> None:
     disk = here / "disk"
     with small_disk(disk, "128k"):

@@ -74,6 +74,7 @@ def lineages(store: Path, name: str, num_samples: int) -> None:
     run_plain(check_all([Experiment(name, (lineage,), run)], Store(run.store)), run)
 
 
+@pytest.mark.slow
 def test_report_writes_beside_the_store(tmp_path: Path) -> None:
     lineages(tmp_path / "store", "one", 40)
     result = runner.invoke(app, ["report", str(tmp_path / "store")])
@@ -85,6 +86,7 @@ def test_report_writes_beside_the_store(tmp_path: Path) -> None:
     assert written[1].read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_report_draws_one_figure_for_each_source(tmp_path: Path) -> None:
     for name, num_samples in (("one", 40), ("two", 50)):
         lineages(tmp_path / "store", name, num_samples)

@@ -77,6 +77,7 @@ plain = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.dictionaries(text, plain, min_size=1, max_size=4))
 def test_every_json_document_reads_as_itself(spec: Path, value: dict[str, Any]) -> None:

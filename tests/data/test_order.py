@@ -4,6 +4,7 @@ import itertools
 import pickle
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -39,6 +40,7 @@ def orders(draw: st.DrawFn) -> Order:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(orders())
 def test_each_epoch_is_a_permutation_of_the_pool(order: Order) -> None:

@@ -63,6 +63,7 @@ def order_of(plan: PoolPlan = PLAN, **fields: int) -> Order:
     return Order.of(plan, **{"seed": 5, "generation": 4, "batch_size": 12, "num_steps": 40, "window": 50, **fields})
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from([1, 2, 3, 4]), st.data(), st.integers(0, 39), st.integers(1, 400))
 def test_batches_are_the_rows_that_indexing_gives(

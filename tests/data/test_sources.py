@@ -104,6 +104,7 @@ def test_replicas_are_independent_rows_of_the_payload() -> None:
 # Images ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_mnist_has_its_published_mean_and_std(shared_data: Path) -> None:
     folder = shared_data / "mnist"
     data = opened("images", path=folder / "mnist_train.npz", holdout=folder / "mnist_test.npz")
@@ -309,6 +310,7 @@ def test_adult_has_its_published_rows_and_moments(shared_data: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_adult_without_its_incomplete_rows(shared_data: Path) -> None:
     data = adult(shared_data, columns=ADULT, drop_missing=True)
     assert (len(data.rows), len(whole(data.holdout))) == (30_162, 15_060)  # as adult.names counts them

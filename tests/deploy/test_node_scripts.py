@@ -83,6 +83,7 @@ def test_start_outlives_the_connection_and_stop_ends_it(machine: Machine) -> Non
     assert not machine.pid_file.exists()
 
 
+@pytest.mark.slow
 def test_start_again_ends_the_node_before(machine: Machine) -> None:
     machine.run("ray_node.sh", "start", "--head")
     first = int(machine.pid_file.read_text())
@@ -93,6 +94,7 @@ def test_start_again_ends_the_node_before(machine: Machine) -> None:
     assert is_alive(second)
 
 
+@pytest.mark.slow
 def test_stop_leaves_other_rays_alone(machine: Machine, tmp_path: Path) -> None:
     other = Machine(tmp_path / "other")
     other.run("ray_node.sh", "start", "--head")

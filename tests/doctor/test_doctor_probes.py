@@ -173,6 +173,7 @@ def test_a_token_is_open_where_others_reach_it(tmp_path: Path, monkeypatch: pyte
     assert access.open_token_file(NODE) == "/bin/sh"
 
 
+@pytest.mark.slow
 def test_a_rank_alone_reduces_ones() -> None:
     meeting = f"tcp://127.0.0.1:{network.free_port(NODE)}"
     # As on a node, in a process of its own: that of the tests has DeepSpeed's process group once it has trained.

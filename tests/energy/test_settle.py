@@ -67,6 +67,7 @@ def stream(cycles: Cycles, whole: Series, late_s: float = 0.02) -> Told:
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("phase_s", "jitter_s"), [(0.03, 0.05), (0.005, 0.01)])
 def test_raw_reads_without_points_at_the_marks(phase_s: float, jitter_s: float) -> None:
     # What the ticks are is learnt on the way: the first boundaries know little of it.
@@ -285,6 +286,7 @@ def test_a_gpu_that_is_found_later_is_measured_from_then_on() -> None:
     assert told.increments[-1].device == GPU
 
 
+@pytest.mark.slow
 def test_what_was_told_is_forgotten() -> None:
     settler, told = Settler("node-1"), Told()
     accumulator = Accumulator(CPU, "counter", 3.0)
@@ -377,6 +379,7 @@ ACTIONS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(ACTIONS, min_size=15, max_size=60), st.booleans(), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_every_microjoule_is_told_once_whatever_comes(actions: list, ticks: bool, gpu: bool) -> None:

@@ -132,6 +132,7 @@ class TestFrechetDistance:
 
 
 class TestPrecisionRecall:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("scale", "shift"), [(0.7, 0.0), (1.0, 0.7)], ids=["narrower", "shifted"])
     def test_the_error_of_all_values(self, scale: float, shift: float) -> None:
         rng = np.random.default_rng(7)
@@ -181,6 +182,7 @@ def text(rng: np.random.Generator, num_rows: int, exponent: float) -> np.ndarray
 
 
 class TestTokens:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("kind", "names"),
         [

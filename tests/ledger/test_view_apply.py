@@ -179,6 +179,7 @@ def hourly(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(rows=ROWS)
 def test_the_view_of_a_sum_is_the_sum_of_the_views(hourly: str, rows: list) -> None:

@@ -120,6 +120,7 @@ def test_a_process_shows_no_more_than_so_many_lineages(
     assert told[names.REUSED.name] == {("evaluate",): 4}
 
 
+@pytest.mark.slow
 def test_gauges_are_set_again_as_long_as_they_are_kept(
     told: dict[str, Values], monkeypatch: pytest.MonkeyPatch
 ) -> None:

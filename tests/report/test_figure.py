@@ -45,6 +45,7 @@ def image_store(written: Callable) -> tuple[Store, dict[str, Any]]:
     return store.store, store.index("x", real, [{**entry, **fractions} for entry in entries])
 
 
+@pytest.mark.slow
 def test_panels_curves_and_legend(gaussian_store: Store, tmp_path: Path, drawn: list[Figure]) -> None:
     path = tmp_path / "figure.png"
     results = load(gaussian_store)

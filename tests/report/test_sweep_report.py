@@ -147,6 +147,7 @@ def test_a_grid_brackets_the_frontier(
     assert (row["num_lineages"], row["num_generations"], row["energy_j"]) == (4, 8, None)
 
 
+@pytest.mark.slow
 def test_a_frontier_has_a_row_for_each_arm_of_a_search(tmp_path: Path) -> None:
     axes = {"regime": ["mix", {"kind": "mix", "num_samples": 10}], "regime.real_fraction": {"low": 0, "high": 1}}
     search = {

@@ -42,6 +42,7 @@ def test_the_sampler_finds_the_posterior_of_a_linear_model() -> None:
     np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.15 * sd.max() ** 2)
 
 
+@pytest.mark.slow
 def test_outcomes_alone_give_the_posterior_that_quadrature_gives() -> None:
     """With outcomes only theta, k and c are left, and can be summed over a fine grid."""
     rng = np.random.default_rng(1)
@@ -61,6 +62,7 @@ def test_outcomes_alone_give_the_posterior_that_quadrature_gives() -> None:
     np.testing.assert_allclose(np.quantile(found, [0.025, 0.5, 0.975]), exact, atol=0.1 * (exact[2] - exact[0]))
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_frontier() -> None:
     """Of a response that saturates, is noisier below the frontier, and has a wild tail on one side."""
     rng, truth, count = np.random.default_rng(2), 0.3, 40

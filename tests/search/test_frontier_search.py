@@ -66,6 +66,7 @@ def test_the_frontier_is_found_with_few_generations() -> None:
     assert search.num_generations < 0.75 * DEPTH * len(search.lineages)
 
 
+@pytest.mark.slow
 def test_each_choice_has_a_frontier_of_its_own() -> None:
     frontiers = {"mix": 0.7, "accumulate": 0.2}
 

@@ -208,6 +208,7 @@ def test_a_search_that_chooses_is_bounded_by_its_budget(tmp_path: Path) -> None:
     assert "give budget.trials" in " ".join(plan.notes)
 
 
+@pytest.mark.slow
 def test_a_search_that_has_ended_has_nothing_left(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, **FRONTIER, budget={"trials": 8})
     run_plain_sweep(sweep)

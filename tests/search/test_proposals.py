@@ -115,6 +115,7 @@ def test_a_list_is_proposed_once_and_goes_on_from_its_state(tmp_path: Path) -> N
     assert not again.is_open
 
 
+@pytest.mark.slow
 def test_the_frontier_search_is_told_worsenings(tmp_path: Path) -> None:
     """A lineage whose loss explodes is collapsed, one that stays is healthy: the frontier lies between them."""
     search = {"kind": "frontier", "axis": "regime.real_fraction", "precision": 0.1, "verdict": "catastrophic_risk"}

@@ -25,6 +25,7 @@ def rows(benchmark: ModuleType) -> pd.DataFrame:
     return benchmark.verdict_rows(ARMS, DEPTH, (1, 3))
 
 
+@pytest.mark.slow
 def test_false_alarms_of_every_verdict(rows: pd.DataFrame) -> None:
     """Neither where nothing has changed nor where all of the tolerance is used up."""
     shares = rows[["false_alarm_fraction", "false_alarm_fraction_at_tolerance"]].to_numpy()

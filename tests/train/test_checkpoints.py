@@ -107,6 +107,7 @@ def test_a_half_written_checkpoint_leaves_the_one_before_in_use(digits: Digits, 
     assert weights(SoloGroup(), digits, "bf16", 0, store)[0] == 4
 
 
+@pytest.mark.slow
 def test_only_the_newest_checkpoint_is_kept(digits: Digits, store: Store) -> None:
     weights(SoloGroup(), digits, "fp32", 1, store, KILLED_BEFORE)
     folder = Path(store.uri) / checkpoints_of(STAGE)

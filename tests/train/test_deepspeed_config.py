@@ -209,6 +209,7 @@ def test_bf16_has_no_loss_scale(digits: Digits) -> None:
     engine.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zero_stage", [1, 2, 3])
 def test_offload_to_the_cpu_trains_alike(digits: Digits, tmp_path: Path, zero_stage: int) -> None:
     zero: dict[str, Any] = {"offload_optimizer": {"device": "cpu", "pin_memory": False}}

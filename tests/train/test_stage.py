@@ -40,6 +40,7 @@ def first_batch(digits: Digits, is_real: np.ndarray) -> Batch:
 # Divergence ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
 def test_a_loss_that_is_not_finite_ends_the_stage(digits: Digits, precision: str, zero_stage: int) -> None:

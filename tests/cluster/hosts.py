@@ -4,14 +4,12 @@ A host's cable can be pulled, and its power cut. What hosts share is the file sy
 """
 
 import secrets
-import shutil
 import subprocess
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from tempfile import TemporaryDirectory
 
 _INIT = """
 hostname "$1" && mount -t tmpfs tmpfs /dev/shm && mount --bind "$2" "$4" && mount --bind "$3" /etc/hosts || exit 1
@@ -25,23 +23,10 @@ NETWORK = "10.111.7"
 """Of the namespaces only: no one else sees it."""
 
 
-def refused() -> str | None:
-    """Why no hosts can be made here; None where they can."""
-    if missing := [name for name in ("ip", "unshare", "nsenter") if shutil.which(name) is None]:
-        return f"needs {', '.join(missing)} (apt-get install iproute2 util-linux)"
-    name = f"try-{secrets.token_hex(3)}"
-    tried = subprocess.run(["ip", "netns", "add", name], check=False, capture_output=True, text=True)
-    if tried.returncode:
-        return f"network namespaces are not allowed: {tried.stderr.strip()}"
-    subprocess.run(["ip", "netns", "delete", name], check=True)
-    return None
-
-
 @dataclass(frozen=True)
 class Host:
     """One that runs."""
 
-    name: str
     address: str
     namespace: str
     unshare: "subprocess.Popen[str]"
@@ -62,56 +47,44 @@ class Host:
         self.unshare.wait()
 
 
-@dataclass
 class Hosts:
-    """A switch, and the hosts on it; a context manager.
+    """A switch, and the hosts on it.
 
     Args:
         names: of those that may be started, in the order of their addresses.
         folder: for files of the hosts.
+        running: holds all that has to end.
     """
 
-    names: Sequence[str]
-    folder: Path
-    _running: ExitStack = field(default_factory=ExitStack)
-    _id: str = field(default_factory=lambda: secrets.token_hex(3))
-
-    def __enter__(self) -> Self:
-        self.folder.mkdir()
+    def __init__(self, names: Sequence[str], folder: Path, running: ExitStack) -> None:
+        self.folder = folder
+        self._names = names
+        self._running = running
+        self._id = secrets.token_hex(3)
+        self._switch = self._namespace("switch")
+        _ip("-n", self._switch, "link", "add", "name", "switch", "type", "bridge")
+        _ip("-n", self._switch, "link", "set", "switch", "up")
+        lines = [f"{self.address(name)} {name}\n" for name in names]
+        (folder / "hosts").write_text("".join(["127.0.0.1 localhost\n", *lines]))
         RAYS.mkdir(exist_ok=True)  # what each host has a folder of its own for
-        self._namespace("switch")
-        _ip("-n", f"{self._id}-switch", "link", "add", "name", "switch", "type", "bridge")
-        _ip("-n", f"{self._id}-switch", "link", "set", "switch", "up")
-        lines = [f"{self.address(name)} {name}\n" for name in self.names]
-        self._hosts_file.write_text("".join(["127.0.0.1 localhost\n", *lines]))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._running.close()
-
-    @property
-    def _hosts_file(self) -> Path:
-        return self.folder / "hosts"
 
     def address(self, name: str) -> str:
-        return f"{NETWORK}.{1 + self.names.index(name)}"
+        """Of a host, whether it runs or not."""
+        return f"{NETWORK}.{1 + self._names.index(name)}"
 
     def start(self, name: str) -> Host:
         """Boots a host."""
-        namespace = self._namespace(name)
-        switch = f"{self._id}-switch"
-        _ip("-n", namespace, "link", "add", "eth0", "type", "veth", "peer", "name", name, "netns", switch)
-        _ip("-n", switch, "link", "set", name, "master", "switch", "up")
-        _ip("-n", namespace, "address", "add", f"{self.address(name)}/24", "dev", "eth0")
+        namespace, address = self._namespace(name), self.address(name)
+        _ip("-n", namespace, "link", "add", "eth0", "type", "veth", "peer", "name", name, "netns", self._switch)
+        _ip("-n", self._switch, "link", "set", name, "master", "switch", "up")
+        _ip("-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
         _ip("-n", namespace, "link", "set", "eth0", "up")
         own = self.folder / name
         own.mkdir()
         command = ["ip", "netns", "exec", namespace, "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
-        command += ["--mount-proc", "sh", "-c", _INIT, "sh", name, str(own), str(self._hosts_file), str(RAYS)]
+        command += ["--mount-proc", "sh", "-c", _INIT, "sh", name, str(own), str(self.folder / "hosts"), str(RAYS)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        host = Host(name, self.address(name), namespace, process)
+        host = Host(address, namespace, process)
         self._running.callback(host.power_off)
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n", f"the host {name} did not start"
@@ -122,6 +95,24 @@ class Hosts:
         _ip("netns", "add", namespace)
         self._running.callback(_ip, "netns", "delete", namespace)
         return namespace
+
+
+@contextmanager
+def switched(names: Sequence[str], folder: Path) -> Iterator[Hosts]:
+    """A network for hosts; with it, all of them end."""
+    with ExitStack() as running:
+        yield Hosts(names, folder, running)
+
+
+def refused() -> str | None:
+    """Why no hosts can be made here; None where they can."""
+    with TemporaryDirectory() as folder:
+        try:
+            with switched(["try"], Path(folder)) as hosts:
+                hosts.start("try")
+        except (AssertionError, OSError) as error:
+            return f"needs network namespaces (root, and apt-get install iproute2): {error}"
+    return None
 
 
 def _ip(*arguments: str) -> None:

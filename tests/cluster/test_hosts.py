@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hosts import Host, Hosts, refused
+from hosts import Host, Hosts, refused, switched
 from stores import metrics, records, shards
 
 from collapse_ray.artifact.store import Store
@@ -71,8 +71,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A head, and two hosts that compute."""
     if (why := refused()) is not None:
         pytest.skip(why)
-    folder = tmp_path_factory.mktemp("network") / "hosts"
-    with Hosts(["head", "one", "two", "three", "four"], folder) as hosts, ExitStack() as running:
+    names = ["head", "one", "two", "three", "four"]
+    with switched(names, tmp_path_factory.mktemp("hosts")) as hosts, ExitStack() as running:
         cluster = Cluster(hosts, running)
         cluster.start("one")
         cluster.start("two")

@@ -1,4 +1,4 @@
-"""A small package of plugins, written to a temporary folder as a user would add one: a file per kind."""
+"""Where a spec is written, and a small package of plugins as a user would add one: a file per kind."""
 
 import importlib
 import sys
@@ -95,6 +95,11 @@ class Experiment(Spec):
     seeds: tuple[int, ...] = (0,)
 """,
 }
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    return tmp_path / "spec.yaml"
 
 
 @pytest.fixture(scope="session")

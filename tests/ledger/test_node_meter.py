@@ -3,137 +3,23 @@
 import os
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from steady_meter import AHEAD_S, EVALUATE, TRAIN, Ledger, Steady, begin, end, fail, meter, refuse, wait_for
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.energy.marks import Work
-from collapse_ray.energy.series import Device, DeviceKind, Quality
-from collapse_ray.energy.source import Reading, Source
 from collapse_ray.ledger import outbox
-from collapse_ray.ledger.batch import Ack, Batch, DeviceTotal, Resume
+from collapse_ray.ledger.batch import Ack, Batch
 from collapse_ray.ledger.book import Book
 from collapse_ray.ledger.check import check
 from collapse_ray.ledger.journal import list_segments
 from collapse_ray.ledger.node_meter import NodeMeter
-from collapse_ray.ledger.outbox import Outbox
 from collapse_ray.ledger.query import read_ledger
 from collapse_ray.ledger.segment import FOLDER
 
 pytestmark = pytest.mark.slow  # real seconds of a meter
-
-AHEAD_S = 5_000.0
-"""The ledger's clock before Unix time."""
-TRAIN = Work("stage", "sweep", "a", 1, "train", artifact="f00d")
-EVALUATE = Work("stage", "sweep", "b", 1, "evaluate")
-
-
-class Steady:
-    """Devices of constant power whose counters are always current, and can be set back or lost."""
-
-    quality: Quality = "counter"
-    ticks = False
-    absence: str | None = None
-
-    def __init__(self, **power_w: float) -> None:
-        self.power_w = power_w
-        self.zero_s = time.monotonic() - 100.0
-        self.lost: set[str] = set()
-        self.closed = False
-
-    def devices(self) -> list[Device]:
-        kinds: dict[str, DeviceKind] = {uuid: "gpu" if uuid.startswith("gpu") else "cpu" for uuid in self.power_w}
-        return [Device(uuid, uuid.upper(), kind, "node") for uuid, kind in kinds.items()]
-
-    def counter_uj(self, uuid: str, time_s: float) -> int:
-        return round((time_s - self.zero_s) * self.power_w[uuid] * 1e6)
-
-    def read(self, uuid: str) -> Reading:
-        time_s = time.monotonic()
-        return Reading(time_s, fault="lost") if uuid in self.lost else Reading(time_s, self.counter_uj(uuid, time_s))
-
-    def counter(self, uuid: str) -> tuple[float, int | None]:
-        reading = self.read(uuid)
-        return reading.time_s, reading.counter_uj
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Ledger:
-    """Takes every batch that comes, once; what it acknowledges is durable."""
-
-    def __init__(self) -> None:
-        self.batches: list[Batch] = []
-        self.calls: list[int] = []
-        self.away: Callable[[Batch], Ack | None] | None = None
-        self.durable: int | None = None  # None: all that was taken
-
-    def submit(self, batch: Batch) -> Ack | None:
-        self.calls.append(batch.number)
-        if self.away is not None:
-            return self.away(batch)
-        if batch.number == len(self.batches) + 1:
-            self.batches.append(batch)
-        taken = len(self.batches)
-        return Ack(taken if self.durable is None else min(self.durable, taken), time.time() + AHEAD_S)
-
-    def energies_uj(self) -> dict[tuple[str, str], int]:
-        """By device, and stage or kind."""
-        sums: dict[tuple[str, str], int] = defaultdict(int)
-        for entry in (entry for batch in self.batches for entry in batch.entries):
-            sums[entry.key.device, entry.key.stage or entry.key.kind] += entry.energy_uj or 0
-        return dict(sums)
-
-    def totals(self) -> dict[str, DeviceTotal]:
-        """The last of each device."""
-        return {total.device.uuid: total for batch in self.batches for total in batch.totals}
-
-    def resume(self) -> Resume:
-        """On the clock that a meter of the same node compares it with: its own, here."""
-        totals = [replace(total, settled_unix_s=total.settled_unix_s - AHEAD_S) for total in self.totals().values()]
-        return Resume(tuple(totals), self.batches[-1].open_marks)
-
-    def check(self) -> None:
-        """Entries sum to what the meter says it settled; numbers have no holes."""
-        sums: dict[str, int] = defaultdict(int)
-        for batch in self.batches:
-            for entry in batch.entries:
-                sums[entry.key.device] += entry.energy_uj or 0
-            for total in batch.totals:
-                assert total.settled_uj == sums[total.device.uuid]
-        assert [batch.number for batch in self.batches] == list(range(1, len(self.batches) + 1))
-        assert len({batch.meter for batch in self.batches}) == 1
-
-
-def refuse(_: Batch) -> None:
-    return None
-
-
-def fail(_: Batch) -> None:
-    raise ConnectionError("the ledger's node is gone")
-
-
-def meter(source: Source, ledger: Ledger, **options) -> NodeMeter:
-    made = NodeMeter("node", ledger.submit, sources=[source], interval_s=0.2, **options)
-    made.start()
-    return made
-
-
-def begin(one: NodeMeter, token: str, work: Work = TRAIN, **options) -> float:
-    time_s = time.monotonic()
-    one.begin(token, work, **({"gpus": ("gpu-0",), "worker": "w1"} | options), time_s=time_s)
-    return time_s
-
-
-def end(one: NodeMeter, token: str) -> float:
-    time_s = time.monotonic()
-    one.end(token, time_s)
-    return time_s
 
 
 def test_every_joule_under_its_account_on_the_ledgers_clock() -> None:
@@ -324,33 +210,6 @@ def test_a_failing_meter_says_so_and_tells_what_it_knows(caplog: pytest.LogCaptu
     assert ledger.totals()["gpu-0"].settled_uj > 0
 
 
-def batch(number: int) -> Batch:
-    return Batch("meter", "node", number, (), (), ())
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    assert condition()
-
-
-def test_batches_that_a_ledger_lost_are_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "RESEND_S", 0.4)
-    ledger = Ledger()
-    ledger.durable = 2
-    box = Outbox(ledger.submit)
-    for number in range(1, 5):
-        box.put(batch(number))
-    wait_for(lambda: len(ledger.batches) == 4)
-    ledger.batches = ledger.batches[:2]  # another ledger, which has what is durable
-    box.put(batch(5))
-    wait_for(lambda: [one.number for one in ledger.batches] == [1, 2, 3, 4, 5])
-    ledger.durable = None
-    wait_for(lambda: not box._spool)
-    assert box.close(1.0)
-
-
 def test_a_meter_whose_ledger_lost_what_was_durable_says_so_and_ends(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -389,30 +248,3 @@ def test_a_meter_whose_ledger_lost_what_was_durable_says_so_and_ends(
     assert set(told["quality"]) == {"counter"}
     duration_s = told["end_unix_s"].max() - told["begin_unix_s"].min()
     assert told["energy_uj"].sum() == pytest.approx(300e6 * duration_s, rel=0.02)
-
-
-def test_what_is_not_durable_goes_out_once_more_at_the_end() -> None:
-    ledger = Ledger()
-    ledger.durable = 1
-    box = Outbox(ledger.submit)
-    for number in range(1, 4):
-        box.put(batch(number))
-    wait_for(lambda: len(ledger.batches) == 3)
-    ledger.batches = ledger.batches[:1]
-    assert box.close(2.0)
-    assert [one.number for one in ledger.batches] == [1, 2, 3]
-
-
-def test_the_ledgers_clock_is_the_newest_ledgers() -> None:
-    ledger = Ledger()
-    box = Outbox(ledger.submit)
-    unix_s = time.time() - time.monotonic()
-    assert box.ledger_offset_s() == pytest.approx(unix_s, abs=0.01)
-    box.put(batch(1))
-    wait_for(lambda: len(ledger.calls) == 1 and not box._spool)
-    assert box.ledger_offset_s() == pytest.approx(unix_s + AHEAD_S, abs=0.05)
-    ledger.away = lambda batch: Ack(batch.number, time.time() - 77.0)
-    box.put(batch(2))
-    wait_for(lambda: len(ledger.calls) == 2 and not box._spool)
-    assert box.ledger_offset_s() == pytest.approx(unix_s - 77.0, abs=0.05)
-    assert box.close(1.0)

@@ -1,14 +1,12 @@
-"""The loop's order against a recording fake of the stages; resume, sharing and retention against real lineages."""
+"""The loop's order against a recording fake of the stages; regimes, divergence and stopping with real lineages."""
 
-import shutil
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from plain_lineages import Ran, artifacts, gaussian, records, run
+from plain_lineages import Ran, gaussian, run
 from safetensors.numpy import load
 
 from collapse_ray.artifact.record import Record
@@ -138,173 +136,6 @@ def test_the_realised_real_fraction_is_that_of_the_rows_trained_on(kind: str, tm
         assert each["num_real_seen"] / each["num_rows"] == each["realised_real_fraction"]
     asked = [each["asked_real_fraction"] for each in realised]
     assert asked == [None, *[fields.get("real_fraction")] * (depth - 1)]
-
-
-# Resume -------------------------------------------------------------------------------------------
-
-LINEAGE = gaussian(depth=3)
-STAGES = [
-    *(("train", 1), ("evaluate", 1), ("generate", 1)),
-    *(("train", 2), ("evaluate", 2), ("generate", 2)),
-    *(("train", 3), ("evaluate", 3)),
-]
-
-
-def changed(store: Path) -> dict[str, int]:
-    """When each file of an artifact was last written."""
-    return {str(path): path.stat().st_mtime_ns for path in (store / "artifacts").rglob("*") if path.is_file()}
-
-
-@pytest.fixture
-def store(tmp_path: Path, finished: Path) -> Path:
-    """A store of its own with the finished lineage."""
-    return Path(shutil.copytree(finished, tmp_path / "store", copy_function=shutil.copy2))
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    assert run(folder, LINEAGE).computed == STAGES
-    return folder
-
-
-def test_the_same_again_computes_nothing_and_writes_no_artifact(store: Path) -> None:
-    before = changed(store), records(store)
-    again = run(store, LINEAGE)
-    assert again.computed == []
-    assert [event for event in again.events if not event.reused] == []
-    assert (changed(store), records(store)) == before
-    assert again.progress.verdict == "complete"
-
-
-@cache
-def expected_after_loss() -> dict[str, list[tuple[str, int]]]:
-    """Role of an artifact -> the stages that must run again when it is lost; real data is no stage of the loop."""
-    roles = {f"{kind} {generation}": [(stage, generation)] for stage, generation in STAGES for kind in [KINDS[stage]]}
-    return {**roles, "real train": [], "real holdout": []}
-
-
-KINDS = {"train": "model", "evaluate": "evaluation", "generate": "samples"}
-
-
-def role(found: Record) -> str:
-    generation = found.identity.get("generation")
-    return f"real {found.identity['part']}" if generation is None else f"{found.kind} {generation}"
-
-
-@pytest.mark.parametrize("lost", expected_after_loss())
-def test_a_lost_artifact_alone_is_made_again_from_the_same_bytes(lost: str, store: Path) -> None:
-    before, written = records(store), changed(store)
-    contents = artifacts(store)
-    (key,) = [key for key, found in before.items() if role(found) == lost]
-    shutil.rmtree(store / "artifacts" / key)
-    assert run(store, LINEAGE).computed == expected_after_loss()[lost]
-    assert artifacts(store) == contents
-    assert records(store)[key].metrics == before[key].metrics
-    assert {path for path, at in changed(store).items() if written[path] != at} == {
-        str(store / "artifacts" / key / name) for name in ["record.json", *contents[key]]
-    }
-
-
-def test_generation_1_is_shared_between_regimes(store: Path) -> None:
-    mix = run(store, gaussian(regime={"kind": "mix", "real_fraction": 0.5}))
-    assert mix.computed == [stage for stage in STAGES if stage not in {("train", 1), ("evaluate", 1)}]
-    models = [found for found in records(store).values() if found.kind == "model"]
-    assert sorted(found.identity["generation"] for found in models) == [1, 2, 2, 3, 3]
-
-
-def test_another_seed_shares_nothing(store: Path) -> None:
-    before = artifacts(store)
-    other = run(store, gaussian(seed=1))
-    assert other.computed == STAGES
-    assert len(artifacts(store)) == 2 * len(before)
-
-
-def test_a_deeper_lineage_continues(tmp_path: Path, finished: Path) -> None:
-    run(tmp_path, gaussian(depth=1))
-    assert run(tmp_path, LINEAGE).computed == STAGES[2:]
-    assert artifacts(tmp_path) == artifacts(finished)
-
-
-def test_a_shallower_lineage_is_a_part_of_the_deeper_one(store: Path) -> None:
-    (index,) = (store / "lineages").iterdir()
-    content = index.read_bytes()
-    assert run(store, gaussian(depth=2)).computed == []
-    assert index.read_bytes() == content
-
-
-def test_an_evaluation_may_do_without_samples(tmp_path: Path) -> None:
-    """Only the held-out rows are scored, and there is nothing to look at."""
-    ran = run(tmp_path, gaussian(evaluate={"num_samples": 0}))
-    for evaluation in ran.progress.evaluations:
-        assert evaluation.files == ()
-        assert evaluation.metrics["real_test_loss"] is not None
-        assert evaluation.metrics["variance_ratio"] is None
-
-
-# Retention ----------------------------------------------------------------------------------------
-
-
-def kept(store: Path) -> set[str]:
-    """Roles of the artifacts that still have files."""
-    found = records(store)
-    return {role(found[key]) for key, files in artifacts(store).items() if files}
-
-
-ALWAYS = {"real train", "real holdout", "evaluation 1", "evaluation 2", "evaluation 3"}
-
-
-MADE = {"model 1", "model 2", "model 3", "samples 1", "samples 2"}
-
-
-@pytest.mark.parametrize(
-    ("keep", "expected"),
-    [
-        ("all", MADE),
-        ("last:2", {"model 2", "model 3", "samples 2"}),
-        ("last:1", {"model 3"}),
-        ("records", set[str]()),
-    ],
-)
-@pytest.mark.parametrize("regime", ["replace", "accumulate"])
-def test_retention_removes_files_and_keeps_records(keep: str, expected: set[str], regime: str, tmp_path: Path) -> None:
-    run(tmp_path, gaussian(regime=regime), keep=keep)
-    assert kept(tmp_path) == ALWAYS | expected
-    found = records(tmp_path).values()
-    assert {role(each) for each in found} == ALWAYS | MADE
-    assert {role(each) for each in found if each.retired} == MADE - expected
-
-
-@pytest.mark.parametrize("keep", ["last:1", "records"])
-def test_a_finished_lineage_is_resumed_without_its_files(keep: str, tmp_path: Path) -> None:
-    run(tmp_path, LINEAGE, keep=keep)
-    before = changed(tmp_path)
-    assert run(tmp_path, LINEAGE, keep=keep).computed == []
-    assert changed(tmp_path) == before
-
-
-def test_the_policy_may_be_tightened_afterwards(store: Path) -> None:
-    assert run(store, LINEAGE, keep="records").computed == []
-    assert kept(store) == ALWAYS
-
-
-@pytest.mark.parametrize("keep", ["last:1", "records"])
-@pytest.mark.parametrize("regime", ["replace", "accumulate"])
-def test_extended_after_retention_it_gives_what_an_undisturbed_lineage_gives(
-    keep: str, regime: str, tmp_path: Path
-) -> None:
-    whole = run(tmp_path / "whole", gaussian(regime=regime, depth=4))
-    run(tmp_path / "cut", gaussian(regime=regime, depth=2), keep=keep)
-    extended = run(tmp_path / "cut", gaussian(regime=regime, depth=4), keep="all")
-    assert extended.metrics == whole.metrics
-    assert fingerprints(extended) == fingerprints(whole)
-    intact = artifacts(tmp_path / "whole")
-    for key, files in artifacts(tmp_path / "cut").items():
-        assert files in ({}, intact[key])
-
-
-def fingerprints(ran: Ran) -> list[str]:
-    return [found.fingerprint for found in (*ran.progress.models, *ran.progress.evaluations)]
 
 
 # Families that are trained with gradients ---------------------------------------------------------

@@ -16,13 +16,13 @@ from collapse_ray.ledger.ancestry import embodied_energy
 from collapse_ray.ledger.check import Finding, check
 from collapse_ray.ledger.export import Export
 from collapse_ray.ledger.exported import Carbon, Exported, Facts
-from collapse_ray.ledger.names import ledger_key
 from collapse_ray.ledger.query import GROUPS, Ledger, read_ledger
 from collapse_ray.ledger.views.apply import Viewed, view_accounts
 from collapse_ray.ledger.views.spec import ViewsSpec
 from collapse_ray.lineage.index import id_of
 from collapse_ray.report.results import indices
 from collapse_ray.report.stopped import saved_note
+from collapse_ray.train.shared_actors import store_key
 
 OPTIONAL = ("counter_j", "integrated_j", "estimated_j", "unmeasured_s")
 """Columns that are left out where they say nothing."""
@@ -170,7 +170,7 @@ def _exported(store: Store, asked: Asked) -> Exported:
     grams = f"carbon_g_{'market' if market else 'location'}"
     source = next((note for note in viewed.notes if note.startswith(f"{grams}:")), "")
     carbon = Carbon("market-based" if market else "location-based", source) if asked.carbon or market else None
-    given = {"run_id": ledger_key(store), "project": str(store), **asked.facts}
+    given = {"run_id": store_key(store), "project": str(store), **asked.facts}
     pue = None if asked.pue is None else asked.pue.factor
     return Exported.of(viewed.table, Facts(**{"pue": pue, **given}, carbon=carbon))  # type: ignore[arg-type]  # by name
 

@@ -10,10 +10,11 @@ from ray.exceptions import RayError
 
 from collapse_ray.artifact.record import StoreError
 from collapse_ray.ledger.batch import Ack, Resume
-from collapse_ray.ledger.names import NAMESPACE, ledger_key, ledger_name, short_id
+from collapse_ray.ledger.names import ledger_name, short_id
 from collapse_ray.ledger.node_folder import node_folder
 from collapse_ray.ledger.rows import unpack
 from collapse_ray.ledger.taken_files import TakenFiles
+from collapse_ray.train.shared_actors import shared_actor, store_key
 
 if TYPE_CHECKING:  # meters load this module with the actor's handle, and stay small
     from collapse_ray.artifact.store import Store
@@ -27,11 +28,6 @@ FLUSH_S = 10.0
 LINGER_S = 60.0
 """A ledger that nobody talked to for so long ends: an actor of no CPUs still keeps its node from being released."""
 TASK_RETRIES = 3
-ON_HEAD = {"node:__internal_head__": 0.001}
-"""Any other node may be lost alone, and Ray takes half a minute to notice; only the head has this resource.
-
-Not by `NodeAffinitySchedulingStrategy`: Ray 2.60 puts actors that need no resources anywhere where it is soft.
-"""
 
 
 @ray.remote(  # pyright: ignore[reportCallIssue] - its stub lacks concurrency_groups
@@ -52,7 +48,7 @@ class LedgerActor:
 
         self._counters = _counters(store)
         self._book = Book(store, on_durable=self._counters.count)
-        self._taken = TakenFiles(node_folder(), ledger_name(ledger_key(store)))
+        self._taken = TakenFiles(node_folder(), ledger_name(store_key(store)))
         for packed in self._taken.found():
             self._book.take(unpack(packed))
         self._flush_s, self._linger_s = flush_s, linger_s
@@ -133,7 +129,7 @@ def _counters(store: "Store") -> "Counters":
     from collapse_ray.ledger.counters import Counters, journal_kinds, journal_totals  # noqa: PLC0415
     from collapse_ray.ledger.query import read_ledger  # noqa: PLC0415
 
-    key = ledger_key(store)
+    key = store_key(store)
     try:
         ledger = read_ledger(store)
     except StoreError as error:
@@ -145,15 +141,6 @@ def _counters(store: "Store") -> "Counters":
 def start_ledger(store: "Store", key: str) -> Any:
     """The ledger of a store: the one that runs on the cluster, or a new one.
 
-    It outlives the driver, which may be killed, and ends `LINGER_S` after the last meter and driver.
+    It ends `LINGER_S` after the last meter and driver.
     """
-    actor: Any = LedgerActor
-    options = actor.options(
-        name=ledger_name(key),
-        namespace=NAMESPACE,
-        get_if_exists=True,
-        lifetime="detached",
-        scheduling_strategy="DEFAULT",
-        resources=ON_HEAD,
-    )
-    return options.remote(store)
+    return shared_actor(LedgerActor, ledger_name(key)).remote(store)

@@ -18,7 +18,8 @@ from ray.exceptions import RayActorError
 
 from collapse_ray.energy.marks import Work
 from collapse_ray.energy.processes import process_name
-from collapse_ray.ledger.names import NAMESPACE, meter_name
+from collapse_ray.ledger.names import meter_name
+from collapse_ray.train.shared_actors import NAMESPACE
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class RayMarker:
     taken: the monotonic clock is the node's. Marks may come twice, which changes nothing.
 
     Args:
-        key: of the ledger (`names.ledger_key`).
+        key: of the store (`shared_actors.store_key`).
         gpus: UUIDs of the GPUs that this process uses.
         share: its declared share of each GPU in (0, 1); None for all of it.
         cpus: its declared CPUs.

@@ -17,9 +17,10 @@ from collapse_ray.energy.marks import Work
 from collapse_ray.energy.processes import process_name
 from collapse_ray.ledger.batch import Ack, Batch
 from collapse_ray.ledger.mark_file import MarkFile
-from collapse_ray.ledger.names import NAMESPACE, ledger_name, meter_name, short_id
+from collapse_ray.ledger.names import ledger_name, meter_name, short_id
 from collapse_ray.ledger.node_folder import node_folder
 from collapse_ray.ledger.rows import pack
+from collapse_ray.train.shared_actors import NAMESPACE
 
 log = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from collapse_ray.ledger.actor import start_ledger
 from collapse_ray.ledger.ancestry import write_energies
 from collapse_ray.ledger.marker import RayMarker, deliver_marks
 from collapse_ray.ledger.meter_actor import LAG_S, start_meter
-from collapse_ray.ledger.names import ledger_key
 from collapse_ray.ledger.query import read_ledger
 from collapse_ray.lineage.launch import UNMETERED, Metering
 from collapse_ray.train.execution import MeterConfig, RunConfig
 from collapse_ray.train.group import Group
+from collapse_ray.train.shared_actors import store_key
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def metered(store: Store, run: RunConfig) -> Iterator[RayMarks]:
     Jobs with the same store share them. They end with the last of these jobs, also where that is killed. At the end
     every artifact of the store has its joules beside its record.
     """
-    key = ledger_key(store)
+    key = store_key(store)
     keeper = _Keeper(store, key, run.meter)
     try:
         yield RayMarks(key, run)

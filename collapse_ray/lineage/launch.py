@@ -136,7 +136,7 @@ def run_on_ray(
         marker = marks.of_driver()
         ready = [task.ready(Store(run.store), marker).absolute() for task in tasks]
         with marker.working(Work("overhead", stage="driver")):
-            run_resident(partial(_on_rank, ready, run, marks), run, tasks[0].name, listener, FINAL)
+            run_resident(partial(_on_rank, ready, run, marks, _claims(run)), run, tasks[0].name, listener, FINAL)
 
 
 def run_plain(
@@ -147,22 +147,29 @@ def run_plain(
     group = SoloGroup()
     ready = [task.ready(Store(run.store), marks.of_driver()) for task in tasks]
     marker = marks.of_worker(group)
-    return [_run(task, run, group, plain_stream, listener, marker) for task in ready]
+    return [_last(follow(task, run, group, plain_stream, listener=listener, marker=marker)) for task in ready]
 
 
-def _on_rank(tasks: list[Ready], run: RunConfig, marks: Marks, group: Group, post: Any) -> None:
+def _claims(run: RunConfig) -> Claims:
+    """Where other jobs may work in the same store; a Ray that was started for this command has none."""
+    if run.address is None or not run.workers:
+        return NO_CLAIMS
+    from collapse_ray.lineage.claims import claims_on
+
+    return claims_on(Store(run.store))
+
+
+def _on_rank(tasks: list[Ready], run: RunConfig, marks: Marks, claims: Claims, group: Group, post: Any) -> None:
     # Imported here: DeepSpeed reads its environment when it is imported, and the driver needs none of it.
     from collapse_ray.data.stream import ray_stream
 
     marker = marks.of_worker(group)
     for task in tasks:
-        _run(task, run, group, ray_stream, post, marker)
+        _last(follow(task, run, group, ray_stream, listener=post, marker=marker, claims=claims))
 
 
-def _run(
-    task: Ready, run: RunConfig, group: Group, open_stream: "OpenStream", listener: Listener, marker: Marker
-) -> Progress:
-    *_, progress = follow(task, run, group, open_stream, listener=listener, marker=marker)
+def _last(generations: Iterator[Progress]) -> Progress:
+    *_, progress = generations
     return progress
 
 

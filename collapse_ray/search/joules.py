@@ -10,8 +10,9 @@ from ray.exceptions import RayError
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.energy.accumulate import UJ_PER_J
-from collapse_ray.ledger.names import NAMESPACE, ledger_key, ledger_name
+from collapse_ray.ledger.names import ledger_name
 from collapse_ray.ledger.query import energy_uj
+from collapse_ray.train.shared_actors import NAMESPACE, store_key
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Joulemeter:
     """
 
     def __init__(self, store: Store, sweep: str) -> None:
-        self._name, self._sweep = ledger_name(ledger_key(store)), sweep
+        self._name, self._sweep = ledger_name(store_key(store)), sweep
         self._answer: Any = None
         self._asked_s = -ASK_S
 

@@ -18,12 +18,12 @@ from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import RunFailed
 from collapse_ray.config.payload import PayloadKind
 from collapse_ray.energy.marks import Work
+from collapse_ray.lineage.claims import claims_on
 from collapse_ray.lineage.index import id_of, mark_stopped, read_indices
 from collapse_ray.lineage.launch import Marks, Metering, check_execution
 from collapse_ray.lineage.retention import retire_first
 from collapse_ray.search.capacity import Capacity
 from collapse_ray.search.check import check_sweep
-from collapse_ray.search.claims import start_claims
 from collapse_ray.search.director import Director
 from collapse_ray.search.events import OnEvent
 from collapse_ray.search.given import Common, Given, InSweep
@@ -144,8 +144,7 @@ class _Running:
             Spending(sweep.spec.budget, run.num_gpus),
             on_event,
         )
-        self._claims = start_claims(sweep.id)
-        self._common = Common(sweep.id, run, judge, marks, self._claims, self._board)
+        self._common = Common(sweep.id, run, judge, marks, claims_on(store), self._board)
 
     def fit(self) -> SweepOutcome:
         os.environ.update(TUNE, TUNE_MAX_PENDING_TRIALS_PG=str(self._capacity()))
@@ -240,8 +239,7 @@ class _Running:
             while self._reaper.num_living and time.monotonic() < until_s:
                 time.sleep(0.2)
             self._reaper.reap_all()
-        for actor in (self._claims.actor, self._board):
-            ray.kill(actor)
+        ray.kill(self._board)
 
 
 def _retire_trunks(store: Store, run: Execution, outcome: SweepOutcome) -> None:

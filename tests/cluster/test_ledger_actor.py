@@ -15,9 +15,9 @@ from collapse_ray.ledger.actor import LedgerActor, start_ledger
 from collapse_ray.ledger.batch import Ack, Batch, DeviceTotal, Entry
 from collapse_ray.ledger.check import check
 from collapse_ray.ledger.journal import list_segments
-from collapse_ray.ledger.names import NAMESPACE, ledger_key
 from collapse_ray.ledger.query import read_ledger
 from collapse_ray.ledger.rows import pack
+from collapse_ray.train.shared_actors import NAMESPACE, store_key
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
@@ -50,7 +50,7 @@ def energy_j(store: Store) -> float:
 
 def test_a_killed_ledger_goes_on_from_its_journal(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    ledger = start_ledger(store, ledger_key(store))
+    ledger = start_ledger(store, store_key(store))
     assert [submit(ledger, number).durable for number in (1, 2)] == [0, 0]
     ray.get(ledger.flush.remote())
     assert submit(ledger, 3).durable == 2  # taken, and lost with the process
@@ -59,7 +59,7 @@ def test_a_killed_ledger_goes_on_from_its_journal(tmp_path: Path) -> None:
     ray.kill(ledger, no_restart=False)
 
     assert submit(ledger, 4).durable == 2  # there is a hole: send again all that follows batch 2
-    same = start_ledger(Store(str(tmp_path)), ledger_key(store))
+    same = start_ledger(Store(str(tmp_path)), store_key(store))
     assert [submit(same, number).durable for number in (2, 3, 4)] == [2, 2, 2]
     assert ray.get(same.__ray_call__.remote(lambda actor: actor._book._journal.life)) != life
     told: Any = ray.get(same.resume.remote("node", "next"))

@@ -1,6 +1,7 @@
-"""Two trials never compute the same artifact at once. A Ray seam."""
+"""Two processes of a cluster never compute the same artifact of a store at once. A Ray seam."""
 
 import asyncio
+import time
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,12 +9,23 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
+from collapse_ray.artifact.store import Store
+from collapse_ray.train.shared_actors import shared_actor, store_key
+
 WAIT_S = 1.0
 """A process asks again after this time, and looks into the store in between."""
 PING_S = 0.2
 """A holder that has not answered by then is busy: what has died says so at once."""
 GRACE_S = 3.0
 """A restarted actor grants nothing for as long: holders that live tell it again what they hold."""
+LOOK_S = 1.0
+"""How often it looks whether it is needed."""
+BURY_S = 30.0
+"""How often it looks whether those who hold something live."""
+LINGER_S = 5.0
+"""An actor of which nobody holds or asks anything for so long ends."""
+START_S = 60.0
+"""One that has ended is replaced within this time."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,7 @@ class ClaimsActor:
     """Who computes what. Every method may be repeated.
 
     It keeps nothing on disk: while a process computes, its call of `hold` is under way, and Ray makes it again when
-    this actor was restarted.
+    this actor was restarted. It ends when nobody computes: the next who asks starts another.
     """
 
     def __init__(self) -> None:
@@ -37,9 +49,15 @@ class ClaimsActor:
         self._freed: dict[str, asyncio.Event] = {}
         self._pings: dict[str, asyncio.Task[bool]] = {}
         self._restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        self._asked_s = time.monotonic()
+        self._tending: asyncio.Task[None] | None = None
 
     async def take(self, key: str, holder: Holder) -> bool:
         """Grants `key`, at once or within `WAIT_S`; False while another living process holds it."""
+        self._asked_s = time.monotonic()
+        self._tending = self._tending or asyncio.ensure_future(self._tend())
+        if self._tending.done():
+            await asyncio.Event().wait()  # for its end, of which the caller hears
         if self._restarted:
             await asyncio.sleep(GRACE_S)
             self._restarted = False
@@ -56,6 +74,7 @@ class ClaimsActor:
     async def hold(self, key: str, holder: Holder) -> None:
         """Under way for as long as `holder` computes what it was granted."""
         self._held[key] = holder
+        self._tending = self._tending or asyncio.ensure_future(self._tend())
         while self._held.get(key) == holder:
             await self._freed.setdefault(key, asyncio.Event()).wait()
 
@@ -67,6 +86,18 @@ class ClaimsActor:
     async def held(self) -> dict[str, str]:
         """What is being computed: fingerprint -> holder."""
         return {key: holder.id for key, holder in self._held.items()}
+
+    async def _tend(self) -> None:
+        """Forgets what the dead held, and ends the actor when nobody needs it any more."""
+        buried_s = time.monotonic()
+        while self._held or time.monotonic() - self._asked_s < LINGER_S:
+            await asyncio.sleep(LOOK_S)
+            if time.monotonic() - buried_s > BURY_S:
+                buried_s = time.monotonic()
+                for key, holder in list(self._held.items()):
+                    if not await self._lives(holder) and self._held.get(key) == holder:
+                        self._free(key)
+        ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
 
     def _free(self, key: str) -> None:
         del self._held[key]
@@ -103,24 +134,40 @@ async def _answers(actor: Any) -> bool:
 
 @dataclass
 class RayClaims:
-    """This process's claims; its twin without Ray is `lineage.publisher.NoClaims`.
+    """This process's claims on artifacts of a store; its twin without Ray is `lineage.publisher.NoClaims`.
 
     The process must be that of an actor. Pickled, it becomes the claims of the process that it comes to.
+
+    Args:
+        name: of the actor that all jobs ask which work in this store.
     """
 
-    actor: Any
+    name: str
+    _actor: Any = field(default=None, init=False)
     _holder: Holder | None = field(default=None, init=False)
     _holding: dict[str, Any] = field(default_factory=dict, init=False)
 
     def take(self, key: str) -> bool:
-        if not ray.get(self.actor.take.remote(key, self._me)):
-            return False
-        self._holding[key] = self.actor.hold.remote(key, self._me)
-        return True
+        until_s = time.monotonic() + START_S
+        while True:
+            try:
+                if self._actor is None:
+                    self._actor = shared_actor(ClaimsActor, self.name).remote()
+                granted = ray.get(self._actor.take.remote(key, self._me))
+                break
+            except RayActorError:  # it had ended
+                self._actor = None
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(PING_S)
+        if granted:
+            self._holding[key] = self._actor.hold.remote(key, self._me)
+        return granted
 
     def release(self, key: str) -> None:
         self._holding.pop(key, None)
-        self.actor.release.remote(key, self._me)
+        if self._actor is not None:
+            self._actor.release.remote(key, self._me)
 
     @property
     def _me(self) -> Holder:
@@ -128,12 +175,10 @@ class RayClaims:
             self._holder = Holder(uuid.uuid4().hex, ray.get_runtime_context().current_actor)
         return self._holder
 
-    def __reduce__(self) -> tuple[type["RayClaims"], tuple[Any]]:
-        return RayClaims, (self.actor,)
+    def __reduce__(self) -> tuple[type["RayClaims"], tuple[str]]:
+        return RayClaims, (self.name,)
 
 
-def start_claims(sweep: str) -> RayClaims:
-    """The claims of a sweep; its actor ends with the driver."""
-    actor: Any = ClaimsActor
-    name = f"collapse-claims-{sweep}-{uuid.uuid4().hex[:8]}"
-    return RayClaims(actor.options(name=name, scheduling_strategy="DEFAULT").remote())
+def claims_on(store: Store) -> RayClaims:
+    """The claims on the artifacts of a store, of all jobs of this cluster."""
+    return RayClaims(f"collapse-claims-{store_key(store)}")

@@ -22,7 +22,7 @@ check: $(STAMP) ## lint and the fast tests side by side, before every commit
 	@$(MAKE) --no-print-directory --output-sync -j2 lint fast
 
 fast: $(STAMP)
-	$(BIN)/pytest -q -n auto -m "not slow and not cluster and not gpu"
+	$(BIN)/pytest -q -m "not slow and not cluster and not gpu"
 
 lint: $(STAMP) ## style, format, architecture contracts, types
 	$(BIN)/ruff check .

@@ -54,6 +54,7 @@ def test_files_are_short() -> None:
     assert {path: length for path, length in lengths.items() if length > MAX_FILE_LINES} == {}
 
 
+@pytest.mark.slow
 def test_functions_are_short() -> None:
     lengths = {f"{where(path)}: {name}": length for path in MODULES for name, length in functions(path)}
     assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES} == {}

@@ -153,7 +153,7 @@ class RayClaims:
             try:
                 if self._actor is None:
                     self._actor = shared_actor(ClaimsActor, self.name).remote()
-                granted = ray.get(self._actor.take.remote(key, self._me))
+                granted: Any = ray.get(self._actor.take.remote(key, self._me))
                 break
             except RayActorError:  # it had ended
                 self._actor = None

@@ -64,6 +64,7 @@ def test_any_change_of_any_leaf_changes_it(identity: dict[str, Any], leaf: Any, 
     assert drift(identity, changed)
 
 
+@pytest.mark.slow
 @given(identity=mappings, data=st.data())
 def test_key_order_does_not_matter(identity: dict[str, Any], data: st.DataObject) -> None:
     shuffled = dict(data.draw(st.permutations(list(identity.items()))))

@@ -18,6 +18,7 @@ def flip(content: bytes) -> bytes:
     return content[:100] + bytes([content[100] ^ 1]) + content[101:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "damage", "words"),
     [

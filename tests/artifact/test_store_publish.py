@@ -109,6 +109,7 @@ def test_publishing_where_a_record_was_lost_replaces_it(store: Store) -> None:
     assert reopened(store).read("model", OF, "weights") == WEIGHTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", ["local", "s3"], indirect=True)  # the others write a record in more than one step
 def test_many_threads_publish_the_same(store: Store) -> None:
     count = 8

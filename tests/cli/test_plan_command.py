@@ -67,6 +67,7 @@ def test_more_than_the_machine_has(specs: Path, collapse: Command) -> None:
     assert "elapsed: unknown" in outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -44,6 +44,7 @@ def sweep_in(folder: Path) -> Sweep:
     return load_sweep(folder / "s.yaml")
 
 
+@pytest.mark.slow
 def test_a_job_log_has_a_line_for_each_generation(swept: Path, collapse: Command) -> None:
     outcome = collapse("sweep", "s.yaml")
     assert outcome.code == 0, outcome.err
@@ -61,6 +62,7 @@ def test_a_job_log_has_a_line_for_each_generation(swept: Path, collapse: Command
     assert lines[-1] == f"results: {swept}/store/results.parquet   frontier: {swept}/store/frontier.parquet"
 
 
+@pytest.mark.slow
 def test_what_a_sweep_leaves_in_the_store(swept: Path, collapse: Command) -> None:
     collapse("sweep", "s.yaml")
     of = sweep_in(swept).id
@@ -72,6 +74,7 @@ def test_what_a_sweep_leaves_in_the_store(swept: Path, collapse: Command) -> Non
     assert frontier["num_lineages"].tolist() == [2, 2]
 
 
+@pytest.mark.slow
 def test_the_tables_say_what_became_of_each_arm(swept: Path, collapse: Command) -> None:
     out = collapse("sweep", "s.yaml").out
     assert "mix real_fraction=0.5" in out
@@ -91,6 +94,7 @@ def test_lineages_that_a_rule_stopped_are_counted(swept: Path, collapse: Command
     assert "collapsed: collapsing_variance at " in out
 
 
+@pytest.mark.slow
 def test_a_frontier_search_shows_frontiers_and_no_arms(swept: Path, collapse: Command) -> None:
     overrides = [
         "base.regime=mix",
@@ -106,6 +110,7 @@ def test_a_frontier_search_shows_frontiers_and_no_arms(swept: Path, collapse: Co
     assert "seeds" not in outcome.out
 
 
+@pytest.mark.slow
 def test_a_failure_is_told(swept: Path, collapse: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys  # noqa: PLC0415
 

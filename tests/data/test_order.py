@@ -119,6 +119,7 @@ def test_every_window_has_every_part_in_proportion_and_in_one_chunk() -> None:
     assert not np.array_equal(epochs[0], epochs[1]) and not np.array_equal(epochs[1], epochs[2])
 
 
+@pytest.mark.slow
 def test_every_row_is_equally_likely_at_every_place() -> None:
     """The counts of 5 rows at 5 places have 16 degrees of freedom, as rows and columns sum to the number of epochs."""
     num_epochs = 6000
@@ -128,6 +129,7 @@ def test_every_row_is_equally_likely_at_every_place() -> None:
     assert 0.001 < stats.chi2.sf(chi_square, 16) < 0.9999
 
 
+@pytest.mark.slow
 def test_chunks_are_equally_likely_in_every_window() -> None:
     """Three windows with one real row each: all six orders of the real rows come equally often."""
     num_epochs = 3000

@@ -116,6 +116,7 @@ class CountingStore(Store):
         return super().read(kind, of, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("max_bytes", "reads_per_shard"), [(2**20, 1), (0, 20)])
 def test_shards_are_read_once_for_a_task_and_for_all_while_they_fit(
     made: Made, max_bytes: int, reads_per_shard: int

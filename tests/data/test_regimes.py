@@ -56,6 +56,7 @@ def test_all_seven_regimes_are_found() -> None:
     assert set(SHIPPED) <= set(RegimeSpec.kinds())
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(lineages())
 def test_plans_name_distinct_rows_that_exist(lineage: tuple[RegimeSpec, int, int, int]) -> None:

@@ -47,6 +47,7 @@ def test_bpe_decodes_to_the_text(prose: Path) -> None:
     assert len(PROSE) - len(tokenizer.decode(tokens.tolist())) < 20
 
 
+@pytest.mark.slow
 def test_bpe_is_the_same_in_every_process(prose: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from hashlib import sha256;"

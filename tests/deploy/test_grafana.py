@@ -129,6 +129,7 @@ def test_prometheus_takes_configuration_and_rules() -> None:
         subprocess.run(["promtool", "check", "rules", "--lint-fatal", path], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 @promtool
 def test_each_alert_fires_when_it_should_and_only_then() -> None:
     cases = Path(__file__).parent / "alert_cases.yaml"

@@ -71,6 +71,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_start_outlives_the_connection_and_stop_ends_it(machine: Machine) -> None:
     assert machine.run("ray_node.sh", "start", "--head", "--num-cpus=0").returncode == 0
     pid = int(machine.pid_file.read_text())
@@ -108,6 +109,7 @@ def test_stop_leaves_other_rays_alone(machine: Machine, tmp_path: Path) -> None:
     assert not is_alive(others)
 
 
+@pytest.mark.slow
 def test_stop_spares_a_process_that_got_the_number(machine: Machine) -> None:
     with subprocess.Popen(["sleep", "60"]) as stranger:
         machine.pid_file.write_text(f"{stranger.pid}\n")
@@ -117,6 +119,7 @@ def test_stop_spares_a_process_that_got_the_number(machine: Machine) -> None:
         stranger.kill()
 
 
+@pytest.mark.slow
 def test_a_failed_start_says_why(machine: Machine) -> None:
     done = machine.run("ray_node.sh", "start", "--head", "--fail")
     assert done.returncode == 1

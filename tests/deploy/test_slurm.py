@@ -153,12 +153,14 @@ def test_the_token_is_secret_and_required(allocation: Allocation) -> None:
     assert not any("AUTH_TOKEN" in line for line in allocation.log())  # no command line shows it
 
 
+@pytest.mark.slow
 def test_a_failed_command_fails_the_job(allocation: Allocation) -> None:
     status, _ = allocation.run("false")
     assert status == 1
     allocation.assert_nothing_is_left()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "requeued"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
 def test_a_signal_stops_the_command_first(allocation: Allocation, number: signal.Signals, requeued: bool) -> None:
     """SIGUSR1 comes before the time limit (--signal), SIGTERM from whoever ends the job."""
@@ -175,6 +177,7 @@ def test_a_signal_stops_the_command_first(allocation: Allocation, number: signal
     allocation.assert_nothing_is_left()
 
 
+@pytest.mark.slow
 def test_each_restart_is_a_submission_of_its_own(allocation: Allocation) -> None:
     allocation.run("true")
     allocation.run("true", SLURM_RESTART_COUNT="1")

@@ -23,6 +23,7 @@ from collapse_ray.doctor.site import Failure
 PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
 
 
+@pytest.mark.slow
 def test_this_machine_is_examined_without_ray(tmp_path: Path) -> None:
     found = diagnose(PlainSite(tmp_path / "store", [Failure("lost", "no answer in 120 s")]))
     assert list(found) == [REACHED, *all_checks()]
@@ -33,6 +34,7 @@ def test_this_machine_is_examined_without_ray(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_probe_that_fails_is_a_fault_of_its_node() -> None:
     site = PlainSite()
     site.failing = clock.probe
@@ -86,11 +88,13 @@ def test_a_compiler_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monk
     assert operators.probe(NODE).python_error == "fatal error: Python.h: No such file"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler here")
 def test_a_compiler_that_works() -> None:
     assert operators.probe(NODE).python_error is None
 
 
+@pytest.mark.slow
 def test_an_operator_that_was_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
     assert not operators.probe(NODE).built

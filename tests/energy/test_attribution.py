@@ -26,6 +26,7 @@ def worst(errors_by_name: dict[str, float]) -> float:
     return max(map(abs, errors_by_name.values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("phase_s", "jitter_s"), [(0.0, 0.0), (0.05, 0.0), (0.087, 0.0), (0.005, 0.01), (0.03, 0.05)])
 def test_stages_at_10_hz_and_at_the_marks(phase_s, jitter_s):
     # Short stages hold one or two ticks, so nobody sees their power change: how far it does bounds what can be known.
@@ -40,6 +41,7 @@ def test_without_ticks_and_least_squares_the_idle_account_is_far_off():
     assert abs(errors(cycles, cycles.read(10, True, 0.013), tick_s=None, least_squares=False)["idle"]) > 0.05
 
 
+@pytest.mark.slow
 def test_each_generation_has_its_own_power():
     cycles = Cycles(1.0)
     accounts = attribute(cycles.marks, [cycles.read(10, True, 0.013)])
@@ -171,6 +173,7 @@ def test_quality_is_the_worst_and_all_are_kept():
     assert (account.quality, dict(account.by_quality)) == ("estimated", {"counter": 7, "estimated": 5})
 
 
+@pytest.mark.slow
 def test_consecutive_windows_add_up():
     cycles = Cycles(1.0, number=3)
     series = cycles.read(10, True, 0.013)
@@ -215,6 +218,7 @@ def situations(draw):
     return marks, series, usage, draw(st.integers(0, 4000)) / 100
 
 
+@pytest.mark.slow
 @given(situations())
 @settings(max_examples=80, deadline=None)
 def test_every_microjoule_is_in_one_account_whatever_comes(situation):

@@ -74,6 +74,7 @@ def test_killed_command(tmp_path: Path) -> None:
     assert last_object(done.stdout)["exit_code"] == 128 + 9
 
 
+@pytest.mark.slow
 def test_signals_reach_the_command() -> None:
     script = "trap 'echo stopped; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
     process = subprocess.Popen(collapse("--", "sh", "-c", script), stdout=subprocess.PIPE, text=True)

@@ -166,6 +166,7 @@ class TestPrecisionRecall:
         assert values["recall"] == pytest.approx(0.5, abs=0.03)
         assert values["coverage"] == pytest.approx(0.5, abs=0.03)
 
+    @pytest.mark.slow
     def test_tail_coverage_sees_the_lost_tail_that_coverage_hardly_does(self) -> None:
         """Samples of a Gaussian that lost what lies beyond two standard deviations, e^-2 = 13.5 % of a plane."""
         rng = np.random.default_rng(13)

@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from batches import batch_of, batches, bits
 from fragile_store import FragileStore
 from hypothesis import HealthCheck, given, settings
@@ -95,6 +96,7 @@ def test_a_ledger_does_not_merge_what_another_builds_upon(tmp_path: Path) -> Non
     assert check(store) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3), st.booleans()), max_size=12))
 def test_two_ledgers_that_do_not_see_each_other(steps: list[tuple[int, int, bool]]) -> None:

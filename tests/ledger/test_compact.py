@@ -135,6 +135,7 @@ def test_segments_of_another_ledger_are_merged_when_it_is_silent(store: Store) -
     assert check(store) == []
 
 
+@pytest.mark.slow
 def test_work_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six rows to a segment: range, total, mark, gap, entry, and that of the device that could not be read."""
     monkeypatch.setattr(compaction, "MAX_ROWS", 20)

@@ -42,6 +42,7 @@ def total(store: Store) -> int | None:
 # Every file system --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_round_trip_on_every_file_system(any_store: Store) -> None:
     assert read_ledger(any_store).entries.num_rows == 0
     book = written(any_store, range(1, 4), range(4, 6))

@@ -145,6 +145,7 @@ def test_samples_of_a_singular_normal_stay_on_its_line(rng: np.random.Generator)
     np.testing.assert_allclose(np.cov(samples, rowvar=False), model.covariance, rtol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_sample_moments(rng: np.random.Generator, temperature: float) -> None:
     """Temperature multiplies the standard deviation. In whitened coordinates, each estimate has a known error."""

@@ -84,6 +84,7 @@ def test_stages_follow_the_size() -> None:
         assert unflatten.unflattened_size == deepest
 
 
+@pytest.mark.slow
 def test_overfits_a_few_images() -> None:
     """Random black and white pixels cost a guesser 64 ln 2 = 44 nats; four known images cost at least ln 4 = 1.4."""
     patterns = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(3)) > 0.5

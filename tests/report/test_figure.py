@@ -72,6 +72,7 @@ def test_panels_curves_and_legend(gaussian_store: Store, tmp_path: Path, drawn: 
     assert all(float(tick).is_integer() for tick in loss.get_xticks())
 
 
+@pytest.mark.slow
 def test_the_picture_is_not_blank(gaussian_store: Store, tmp_path: Path) -> None:
     path = tmp_path / "figure.png"
     lineage_figure(gaussian_store, load(gaussian_store), read_arms(gaussian_store), path)
@@ -80,6 +81,7 @@ def test_the_picture_is_not_blank(gaussian_store: Store, tmp_path: Path) -> None
     assert all((pixels == colour).all(-1).sum() > 100 for colour in (blue, orange))
 
 
+@pytest.mark.slow
 def test_svg_by_suffix(gaussian_store: Store, tmp_path: Path) -> None:
     path = tmp_path / "figure.svg"
     lineage_figure(gaussian_store, load(gaussian_store), read_arms(gaussian_store), path)

@@ -111,6 +111,7 @@ def test_written_results_read_back_equal(gaussian_store: Store) -> None:
     assert pq.read_schema(path).names == COLUMNS
 
 
+@pytest.mark.slow
 def test_rows_are_chosen_by_columns_of_any_type(gaussian_store: Store) -> None:
     """Comparisons give one kind of nullable boolean, whatever the column: others do not combine where one is null."""
     results = load(gaussian_store)

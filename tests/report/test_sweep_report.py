@@ -82,6 +82,7 @@ def test_an_arm_survives_with_half_of_its_lineages(
     assert words in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_profile_of_an_arm_is_that_of_its_seeds(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, axes={"regime": ["replace", "accumulate"]}, seeds=[0, 1, 2])
     document = run_plain_sweep(sweep)
@@ -210,6 +211,7 @@ def test_a_profile_in_words(statuses: list[Status], words: str) -> None:
     assert verdict_words(verdicts).plain == words
 
 
+@pytest.mark.slow
 def test_the_tables_of_a_sweep(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, axes=MIXES, depth=2, seeds=[0, 1])
     document = run_plain_sweep(sweep)

@@ -78,6 +78,7 @@ def test_intervals_cover_the_frontier() -> None:
     assert covered >= binom.ppf(0.001, count, 0.95)
 
 
+@pytest.mark.slow
 def test_an_error_that_all_forecasts_share_does_not_average_out() -> None:
     rng = np.random.default_rng(3)
     units = rng.normal(0.5, 0.1, 200)

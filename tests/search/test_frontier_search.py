@@ -55,6 +55,7 @@ def run(search: FrontierSearch, respond: Respond, most: int = 80) -> list[Fronti
     pytest.fail(f"not done after {most} lineages")
 
 
+@pytest.mark.slow
 def test_the_frontier_is_found_with_few_generations() -> None:
     search = search_for()
     (found,) = run(search, falls_below(0.37))
@@ -82,6 +83,7 @@ def test_each_choice_has_a_frontier_of_its_own() -> None:
     assert len(seeds) == len(set(seeds))
 
 
+@pytest.mark.slow
 def test_it_is_not_done_while_a_lineage_runs_that_may_widen_the_interval() -> None:
     search = search_for()
     started = search.propose("late")
@@ -152,6 +154,7 @@ def test_a_divergence_is_a_collapse_and_ends_the_lineage() -> None:
     assert found.estimate == pytest.approx(0.45, abs=0.25)
 
 
+@pytest.mark.slow
 def test_an_arm_that_only_fails_is_given_up() -> None:
     search = search_for(categories={"regime": ["broken", "mix"]})
 

@@ -159,6 +159,7 @@ def bytes_of(folder: Path) -> dict[str, int]:
     return {path.name: sum(file.stat().st_size for file in path.iterdir()) for path in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth_before", [None, 2], ids=["from-the-model", "from-records"])
 def test_bytes_on_the_disk(tmp_path: Path, depth_before: int | None) -> None:
     if depth_before is not None:

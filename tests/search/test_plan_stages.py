@@ -74,6 +74,7 @@ def test_a_sweep_that_never_ran(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_sweep_is_what_it_then_computes(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, seeds=[0, 1])
     first, _, _, last = sweep.trials()

@@ -63,6 +63,7 @@ def test_a_sweep_without_a_budget_shows_none(told: dict[str, Values], tmp_path: 
     assert told[BUDGET.name] == {}
 
 
+@pytest.mark.slow
 def test_judges_the_lineages_of_a_run(told: dict[str, Values], tmp_path: Path) -> None:
     """Gaussians that learn from 8 samples of each other alone collapse; with all that came before they do not."""
     lineages = tuple(

@@ -32,6 +32,7 @@ def test_false_alarms_of_every_verdict(rows: pd.DataFrame) -> None:
     assert shares.max() <= binom.isf(1e-4 / shares.size, ARMS, RATE) / ARMS
 
 
+@pytest.mark.slow
 def test_all_verdicts_are_simulated(rows: pd.DataFrame) -> None:
     """Definition 8 has no metric of tokens yet."""
     assert Counter(rows["payload"]) == {"image": 2 * 8, "tokens": 2 * 7, "vector": 2 * 8}

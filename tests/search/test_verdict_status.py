@@ -170,6 +170,7 @@ def test_profile_level_control_shares_the_rate() -> None:
     assert ProfileSpec().rate("image") == 0.05
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.floats(4, 7), min_size=6, max_size=6), min_size=1, max_size=3))
 def test_incremental_and_repeatable(losses: list[list[float]]) -> None:

@@ -115,6 +115,7 @@ def test_only_the_newest_checkpoint_is_kept(digits: Digits, store: Store) -> Non
     assert json.loads((folder / "w1-z1.json").read_text()) == {"folder": f"{checkpoints_of(STAGE)}/w1-z1-8"}
 
 
+@pytest.mark.slow
 def test_object_stores_hold_checkpoints(digits: Digits, store: Store, tmp_path: Path) -> None:
     memory = pytest.importorskip("fsspec.implementations.memory", reason="needs the package fsspec")
     objects = Store.on(fs.PyFileSystem(fs.FSSpecHandler(memory.MemoryFileSystem())), f"/{tmp_path.name}")

@@ -51,11 +51,13 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_contracts_hold() -> None:
     linted = lint_imports(ROOT)
     assert linted.returncode == 0, linted.stdout + linted.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("breach", BREACHES.values(), ids=BREACHES.keys())
 def test_breach_is_caught(breach: Breach, tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

@@ -94,6 +94,7 @@ def test_of_two_attempts_the_first_stays(store: Store) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_publishing_over_a_torn_artifact_replaces_it(store: Store) -> None:
     record = published(store, b"old" * 100)
     store._files.write(path_of(store, record, "weights"), b"")

@@ -28,6 +28,7 @@ def test_retired_keeps_its_record_alone(store: Store) -> None:
     store.retire("model", OF)  # again does no harm
 
 
+@pytest.mark.slow
 def test_retired_can_be_published_again(store: Store) -> None:
     published(store, b"old")
     store.retire("model", OF)

@@ -41,6 +41,7 @@ def metered(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
+@pytest.mark.slow
 def test_stages_and_idle_sum_to_all_there_is(metered: Store, collapse: Command) -> None:
     table = pd.DataFrame(json.loads(collapse("ledger", str(metered), "--format", "json").out))
     ledger = read_ledger(metered)

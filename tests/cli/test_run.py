@@ -54,12 +54,14 @@ def test_the_same_command_again_says_what_it_finds(here: Path, collapse: Command
     assert lines[2:7] == [f"g seed 0  generation {stage}  already published" for stage in stages]
 
 
+@pytest.mark.slow
 def test_what_differs_from_the_stored_lineage_is_said(here: Path, collapse: Command) -> None:
     collapse("run", "g.yaml")
     again = collapse("run", "g.yaml", "family={kind: gaussian, ddof: 1}")
     assert "g seed 0 differs from the stored lineage: family.ddof: 0 -> 1" in again.out
 
 
+@pytest.mark.slow
 def test_the_table_holds_the_lineages_of_the_command_alone(here: Path, collapse: Command) -> None:
     shutil.copy(here / "g.yaml", here / "other.yaml")
     collapse("run", "other.yaml")
@@ -88,6 +90,7 @@ def test_help_teaches(arguments: list[str], teaches: list[str], collapse: Comman
     assert [words for words in teaches if words not in text] == []
 
 
+@pytest.mark.slow
 def test_help_needs_no_torch_and_no_ray() -> None:
     script = (
         "import sys, collapse_ray.cli.main; print(*{'torch', 'ray', 'transformers', 'deepspeed'} & set(sys.modules))"
@@ -135,6 +138,7 @@ def tear(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name", "damage", "says"),
     [

@@ -52,6 +52,7 @@ def test_each_epoch_is_a_permutation_of_the_pool(order: Order) -> None:
         assert epoch.min() >= 0 and epoch.max() < order.num_rows
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(orders(), st.sampled_from([2, 3, 4]))
 def test_global_batches_do_not_depend_on_the_number_of_ranks(order: Order, world_size: int) -> None:
@@ -60,6 +61,7 @@ def test_global_batches_do_not_depend_on_the_number_of_ranks(order: Order, world
     assert np.array_equal(np.concatenate(ranks, axis=1), alone)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(orders(), st.data(), st.sampled_from([1, 2, 3]))
 def test_a_resumed_stage_is_the_tail_of_the_whole(order: Order, data: st.DataObject, world_size: int) -> None:
@@ -74,6 +76,7 @@ def test_a_resumed_stage_is_the_tail_of_the_whole(order: Order, data: st.DataObj
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(orders(), st.data(), st.sampled_from([1, 2, 3]))
 def test_expected_real_counts_what_comes(order: Order, data: st.DataObject, world_size: int) -> None:
@@ -142,6 +145,7 @@ def test_chunks_are_equally_likely_in_every_window() -> None:
     assert 0.001 < stats.chisquare(times).pvalue < 0.9999
 
 
+@pytest.mark.slow
 def test_all_orders_of_a_small_pool_are_equally_likely() -> None:
     num_epochs = 6000
     epochs = sequence(order_of((3, 1), num_steps=num_epochs, batch_size=4)).reshape(num_epochs, 4)

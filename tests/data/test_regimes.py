@@ -105,6 +105,7 @@ def test_no_generation_makes_samples_that_no_pool_can_use(lineage: tuple[RegimeS
         assert max(used, default=0) <= made if subsampled else max(used, default=0) == made
 
 
+@pytest.mark.slow
 @given(st.integers(1, 50), st.data(), st.integers(0, 1000), st.floats(0, 1), st.floats(0, 1))
 @settings(deadline=None)
 def test_generation_1_is_shared_by_regimes_and_fractions(

@@ -128,6 +128,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_job_runs_on_all_nodes_and_leaves_none(allocation: Allocation) -> None:
     status, output = allocation.run("bash", "-c", 'ls "$STATE/nodes" | wc -l > "$STATE/seen"; echo "$0"', "an argument")
     assert (status, output.splitlines()[-1]) == (0, "an argument")
@@ -143,6 +144,7 @@ def test_a_job_runs_on_all_nodes_and_leaves_none(allocation: Allocation) -> None
     allocation.assert_nothing_is_left()
 
 
+@pytest.mark.slow
 def test_the_token_is_secret_and_required(allocation: Allocation) -> None:
     allocation.run("true")
     assert (allocation.state / "token_mode").read_text().strip() == "600"

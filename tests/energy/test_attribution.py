@@ -63,6 +63,7 @@ def test_sparse_reads_least_squares_against_seconds(at_marks):
         assert by_seconds["idle"] > 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tick_s", [0.001, 0.02])
 def test_counters_that_tick_fast_are_taken_as_current(tick_s):
     cycles = Cycles(1.0, number=3)

@@ -59,6 +59,7 @@ def test_record_on_gpus(fake_nvml: Path, tmp_path: Path) -> None:
         assert device["quality"] == "counter"
 
 
+@pytest.mark.slow
 def test_nothing_to_measure_is_null(tmp_path: Path) -> None:
     done = run("--no-estimate", "--", "true", env=os.environ | {"LD_LIBRARY_PATH": str(tmp_path)})
     result = last_object(done.stdout)
@@ -68,6 +69,7 @@ def test_nothing_to_measure_is_null(tmp_path: Path) -> None:
     assert "NVML error 12" in done.stderr
 
 
+@pytest.mark.slow
 def test_killed_command(tmp_path: Path) -> None:
     done = run("--", "sh", "-c", "kill -9 $$")
     assert done.returncode == 128 + 9
@@ -88,6 +90,7 @@ def test_signals_reach_the_command() -> None:
     assert last_object(stdout)["exit_code"] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

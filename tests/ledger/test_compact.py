@@ -32,6 +32,7 @@ def counted(store: Store, meter: str = "m") -> int | None:
     return read_ledger(store).energy_of_artifacts()[meter][0]
 
 
+@pytest.mark.slow
 def test_rows_of_one_account_and_hour_are_merged(store: Store) -> None:
     """Of batches every 100 s from 1,000,100 s on, 1 to 7 begin before 1,000,800 s, which is 278 h."""
     book = book_at(store)
@@ -118,6 +119,7 @@ def test_readers_skip_what_was_replaced(store: Store) -> None:
     assert check(store) == []
 
 
+@pytest.mark.slow
 def test_segments_of_another_ledger_are_merged_when_it_is_silent(store: Store) -> None:
     other = book_at(store)
     one_each(other, range(1, 3), "other")

@@ -216,6 +216,7 @@ def ranges_table(rows: list[tuple[str, int, int, bool]]) -> pa.Table:
     return table_of("range", [(meter, last, first, "node", 0.0, closed) for meter, first, last, closed in rows])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(RANGES)
 def test_the_disjoint_ranges_of_most_batches_count(ranges: list[tuple[str, int, int]]) -> None:

@@ -195,6 +195,7 @@ def test_the_view_of_a_sum_is_the_sum_of_the_views(hourly: str, rows: list) -> N
             assert sum(known(grouped, column)) == pytest.approx(sum(known(whole, column)), rel=1e-12), (by, column)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(energy_j=st.floats(1, 1e9), at=st.floats(0.01, 0.99), hours=st.floats(0.1, 40))
 def test_a_cut_account_has_the_views_of_the_whole(hourly: str, energy_j: float, at: float, hours: float) -> None:

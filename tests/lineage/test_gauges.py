@@ -62,6 +62,7 @@ def test_shows_the_latest_generation(told: dict[str, Values], tmp_path: Path) ->
     assert told[names.TOKENS.name] == told[names.TRAIN_SECONDS.name] == told[names.REUSED.name] == {}
 
 
+@pytest.mark.slow
 def test_counts_steps_tokens_and_waiting(told: dict[str, Values], tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("models of models forget. " * 40)
     began_s = time.perf_counter()

@@ -159,6 +159,7 @@ def test_half_precision_sampling_leaves_the_weights_alone(spec: FamilySpec, payl
         np.testing.assert_array_equal(half, full)
 
 
+@pytest.mark.slow
 @each_case
 def test_files_restore_the_generator(spec: FamilySpec, payload: Payload) -> None:
     generator = trained(spec, payload)

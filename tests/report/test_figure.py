@@ -88,6 +88,7 @@ def test_svg_by_suffix(gaussian_store: Store, tmp_path: Path) -> None:
     assert path.read_text().startswith("<?xml")
 
 
+@pytest.mark.slow
 def test_images_show_samples_of_every_generation(write_store: Callable, tmp_path: Path, drawn: list[Figure]) -> None:
     store, _ = image_store(write_store)
     lineage_figure(store, load(store), read_arms(store), tmp_path / "figure.png")

@@ -183,6 +183,7 @@ def test_the_energy_of_a_row_counts_each_artifact_once(tmp_path: Path) -> None:
     assert frontier_frame(store, [document], load(store))["energy_j"].tolist() == [5.0]
 
 
+@pytest.mark.slow
 def test_sweeps_of_different_axes_share_a_table(tmp_path: Path) -> None:
     run_plain_sweep(sweep_of(tmp_path, axes=MIXES, depth=2))
     other = {"regime": ["replace"], "generate.sampling.temperature": [0.9, 1.0]}
@@ -246,6 +247,7 @@ def test_what_was_saved_is_said_and_what_is_not_known_too() -> None:
 # Stopped lineages ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_stopped_lineages_tell_what_they_saved(tmp_path: Path) -> None:
     """Each stage costs 2 J: what is missing to the depth costs as much as the same stages did."""
     signal = {"metric": "variance_ratio", "worse": "lower", "scale": "ratio", "tolerance": 0.95, "threshold": 0.9}

@@ -89,6 +89,7 @@ def test_an_error_that_all_forecasts_share_does_not_average_out() -> None:
     assert shared.std() == pytest.approx(0.2 / 2, rel=0.3)  # an error of 0.2 where the slope is 2
 
 
+@pytest.mark.slow
 def test_the_frontier_follows_another_axis() -> None:
     rng = np.random.default_rng(4)
     units = rng.random((150, 2))

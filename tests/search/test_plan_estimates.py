@@ -105,6 +105,7 @@ def test_a_sum_is_as_firm_as_its_weakest_part() -> None:
     assert total([]) == Estimate(0, 0, 0, "records")
 
 
+@pytest.mark.slow
 def test_records_of_other_settings_are_scaled_and_trusted_less(tmp_path: Path) -> None:
     """Twice the width is four times the weights of the hidden layer: seconds per row and byte carry over."""
 

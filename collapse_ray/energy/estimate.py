@@ -7,6 +7,7 @@ errors of tens of percent. Joules from here have the quality `estimated` and are
 import os
 import time
 from collections.abc import Callable, Sequence
+from io import FileIO
 from pathlib import Path
 
 from collapse_ray.energy.series import Device, Quality
@@ -48,6 +49,7 @@ class CpuEstimate:
         self._now = now
         self._shown_uj = 0
         self._num_cpus = 0
+        self._file: FileIO | None = None
         self.absence = None if stat.exists() else f"CPU use cannot be estimated: there is no {stat}"
 
     def devices(self) -> Sequence[Device]:
@@ -57,8 +59,9 @@ class CpuEstimate:
         """The joules estimated since boot, as a counter: the same for every meter of this boot."""
         if not self._num_cpus:
             self._num_cpus = self._stat.read_text().count("\ncpu")
-        with self._stat.open("rb", buffering=0) as stat:
-            line = stat.read(_LINE)  # the rest is long, and nothing to do with CPUs
+        if self._file is None:  # opening it takes longer than reading it
+            self._file = self._stat.open("rb", buffering=0)
+        line = os.pread(self._file.fileno(), _LINE, 0)  # the rest is long, and nothing to do with CPUs
         busy_uj = round(_busy_s(line) / self._num_cpus * self._tdp_w * 1e6)
         self._shown_uj = max(self._shown_uj, busy_uj)  # the kernel's times may step back by a tick
         return Reading(self._now(), self._shown_uj)
@@ -68,7 +71,9 @@ class CpuEstimate:
         return reading.time_s, reading.counter_uj
 
     def close(self) -> None:
-        """Nothing is held open."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _busy_s(stat: bytes) -> float:

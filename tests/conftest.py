@@ -21,8 +21,8 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def bucket() -> Iterator[str]:
-    """URI, less the folder, of a bucket on a local S3 server."""
+def s3_server() -> Iterator[str]:
+    """What a URI says of a local S3 server."""
     server_module = pytest.importorskip("moto.server", reason="needs the package moto[server]")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -32,7 +32,12 @@ def bucket() -> Iterator[str]:
         server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         _, port = server.get_host_and_port()
-        where = f"endpoint_override=http://127.0.0.1:{port}&scheme=http"
-        fs.FileSystem.from_uri(f"s3://tests?{where}&allow_bucket_creation=true")[0].create_dir("tests")
-        yield f"s3://tests/{{}}?{where}"
+        yield f"endpoint_override=http://127.0.0.1:{port}&scheme=http"
         server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str) -> str:
+    """URI, less the folder, of a bucket: made anew, because a test that simulates AWS in this process removes all."""
+    fs.FileSystem.from_uri(f"s3://tests?{s3_server}&allow_bucket_creation=true")[0].create_dir("tests")
+    return f"s3://tests/{{}}?{s3_server}"

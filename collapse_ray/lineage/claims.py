@@ -26,6 +26,8 @@ LINGER_S = 5.0
 """An actor of which nobody holds or asks anything for so long ends."""
 START_S = 60.0
 """One that has ended is replaced within this time."""
+MAX_CALLS = 100_000
+"""Each process that computes has a call under way; at Ray's default of 1,000 nobody else would be heard."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Holder:
     actor: Any
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, max_concurrency=MAX_CALLS)
 class ClaimsActor:
     """Who computes what. Every method may be repeated.
 
@@ -51,12 +53,13 @@ class ClaimsActor:
         self._restarted = ray.get_runtime_context().was_current_actor_reconstructed
         self._asked_s = time.monotonic()
         self._tending: asyncio.Task[None] | None = None
+        self._ending = False
 
     async def take(self, key: str, holder: Holder) -> bool:
         """Grants `key`, at once or within `WAIT_S`; False while another living process holds it."""
         self._asked_s = time.monotonic()
-        self._tending = self._tending or asyncio.ensure_future(self._tend())
-        if self._tending.done():
+        self._be_tended()
+        if self._ending:
             await asyncio.Event().wait()  # for its end, of which the caller hears
         if self._restarted:
             await asyncio.sleep(GRACE_S)
@@ -74,7 +77,7 @@ class ClaimsActor:
     async def hold(self, key: str, holder: Holder) -> None:
         """Under way for as long as `holder` computes what it was granted."""
         self._held[key] = holder
-        self._tending = self._tending or asyncio.ensure_future(self._tend())
+        self._be_tended()
         while self._held.get(key) == holder:
             await self._freed.setdefault(key, asyncio.Event()).wait()
 
@@ -87,6 +90,10 @@ class ClaimsActor:
         """What is being computed: fingerprint -> holder."""
         return {key: holder.id for key, holder in self._held.items()}
 
+    def _be_tended(self) -> None:
+        if self._tending is None or (self._tending.done() and not self._ending):
+            self._tending = asyncio.ensure_future(self._tend())
+
     async def _tend(self) -> None:
         """Forgets what the dead held, and ends the actor when nobody needs it any more."""
         buried_s = time.monotonic()
@@ -97,6 +104,7 @@ class ClaimsActor:
                 for key, holder in list(self._held.items()):
                     if not await self._lives(holder) and self._held.get(key) == holder:
                         self._free(key)
+        self._ending = True
         ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
 
     def _free(self, key: str) -> None:

@@ -34,6 +34,9 @@ class Process:
     def take(self, key: str) -> bool:
         return self._claims.take(key)
 
+    def take_all(self, keys: list[str]) -> bool:
+        return all(self._claims.take(key) for key in keys)
+
     def take_within(self, key: str, seconds: float) -> bool:
         until_s = time.monotonic() + seconds
         while not self._claims.take(key):
@@ -103,6 +106,14 @@ def test_a_restarted_claims_actor_knows_who_computes(claims: RayClaims) -> None:
     assert held(claims) == {"a"}
     ray.get(one.release.remote("a"))
     assert ray.get(other.take_within.remote("a", 30))
+
+
+def test_many_may_compute_at_once(claims: RayClaims) -> None:
+    """More than the 1,000 calls that an actor of Ray's has under way by default."""
+    one, other = processes(claims, 2)
+    assert ray.get(one.take_all.remote([f"{number}" for number in range(1100)]))
+    assert ray.get(other.take.remote("a"), timeout=30)
+    assert not ray.get(other.take.remote("1099"), timeout=30)
 
 
 def test_the_actor_ends_with_the_last_claim_and_is_replaced(claims: RayClaims) -> None:

@@ -38,7 +38,9 @@ class Holder:
     actor: Any
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, max_concurrency=MAX_CALLS)
+@ray.remote(  # pyright: ignore[reportCallIssue] - its stub lacks max_concurrency
+    num_cpus=0, max_restarts=-1, max_task_retries=3, max_concurrency=MAX_CALLS
+)
 class ClaimsActor:
     """Who computes what. Every method may be repeated.
 

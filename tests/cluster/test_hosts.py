@@ -107,7 +107,7 @@ def test_a_lost_network_and_a_lost_host_change_nothing(
 ) -> None:
     store, log = tmp_path / "store", tmp_path / "log"
     given = ["run", str(spec_file), f"run.store={store}", f"run.address={cluster.address}", f"run.workers={WORKERS}"]
-    given += ["run.cpus_per_worker=2", "run.window_steps=10", "run.checkpoint_every=20"]
+    given += ["run.cpus_per_worker=2", "run.window_steps=10", "run.checkpoint_every=10"]
     driver = cluster.collapse(*given, log=log)
     until(lambda: in_training(store, 2), lambda: driver.poll() is None, log.read_text)
     cluster.nodes["one"].unplug()

@@ -36,6 +36,33 @@ BASE = {
     "generate": {"block_size": 16},
     "evaluate": {"num_samples": 32, "metrics": ["real_test_loss", "variance_ratio"]},
 }
+STOP: dict[str, Any] = {
+    "profile": {
+        "verdicts": [
+            {
+                "kind": "collapsing_variance",
+                "vector": {
+                    "metric": "variance_ratio",
+                    "worse": "lower",
+                    "scale": "ratio",
+                    "tolerance": 0.95,
+                    "threshold": 0.9,
+                    "replicate_stddev": 1e-6,
+                },
+            }
+        ]
+    },
+    "stop": {"verdicts": ["collapsing_variance"]},
+    "base": {
+        "source": {"kind": "normal", "num_samples": 10, "dimension": 2},
+        "family": "gaussian",
+        "generate": {"block_size": 16},
+        "evaluate": {"num_samples": 32, "metrics": ["variance_ratio"]},
+    },
+    "axes": {"regime": ["replace", "accumulate"]},
+    "depth": 8,
+}
+"""Keys of a sweep that ends lineages as soon as their variance has visibly fallen."""
 
 
 def gaussians(folder: Path, *overrides: str, **keys: Any) -> Sweep:

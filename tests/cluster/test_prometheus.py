@@ -8,9 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -20,24 +18,19 @@ from urllib.request import urlopen
 import pytest
 import ray
 import yaml
-from plain_sweep import sweep_of
+from sweeps import STOP, gaussians
 
 from collapse_ray.artifact.store import Store
-from collapse_ray.energy.marks import Marker
-from collapse_ray.ledger.service import metered
+from collapse_ray.ledger.service import metering
 from collapse_ray.lineage.gauges import LineageGauges
-from collapse_ray.lineage.launch import Marks, check_all, run_on_ray
+from collapse_ray.lineage.launch import check_all, run_on_ray
 from collapse_ray.lineage.progress import each_of
 from collapse_ray.lineage.spec import load_experiment
 from collapse_ray.monitoring.alerts import ALERTS
 from collapse_ray.monitoring.boards import DASHBOARDS
 from collapse_ray.monitoring.metrics import METRICS
-from collapse_ray.search.events import SweepEvent
 from collapse_ray.search.gauges import RunGauges, SweepGauges
-from collapse_ray.search.given import InSweep
-from collapse_ray.search.verdict import Verdict
-from collapse_ray.train.execution import RunConfig
-from collapse_ray.train.group import Group
+from collapse_ray.search.runner import run_sweep
 
 pytestmark = [
     pytest.mark.cluster,
@@ -128,25 +121,6 @@ def until(condition: Callable[[], Any], what: Callable[[], object]) -> None:
         time.sleep(0.5)
 
 
-@dataclass(frozen=True)
-class OfSweep:
-    """Marks as a sweep makes them."""
-
-    marks: Marks
-
-    def of_driver(self) -> Marker:
-        return InSweep(self.marks.of_driver(), "s-1")
-
-    def of_worker(self, group: Group) -> Marker:
-        return InSweep(self.marks.of_worker(group), "s-1")
-
-
-@contextmanager
-def metered_as_sweep(store: Store, run: RunConfig) -> Iterator[Marks]:
-    with metered(store, run) as marks:
-        yield OfSweep(marks)
-
-
 def run_lineages(folder: Path) -> object:
     """A lineage; then the same, found published, and a language model's. Both runs are metered.
 
@@ -164,18 +138,17 @@ def run_lineages(folder: Path) -> object:
         tasks = check_all(experiments, store)
         listener = each_of(LineageGauges(store), RunGauges(tasks))
         shown.append(listener)
-        run_on_ray(tasks, normal.run, listener, partial(metered_as_sweep, store, normal.run))
+        run_on_ray(tasks, normal.run, listener, metering(store, normal.run))
     return shown
 
 
-def tell_of_a_sweep(folder: Path) -> object:
-    """What only sweeps have, in a sweep's own words: it costs a minute to run one until a lineage has collapsed."""
+def run_a_sweep(folder: Path) -> object:
+    """A sweep in which lineages collapse, metered; what shows it, as long as it is kept."""
     folder.mkdir()
-    sweep = sweep_of(folder, "budget.joules=1.0e+9")
+    sweep = gaussians(folder, "budget.joules=1.0e+9", **STOP)
     gauges = SweepGauges(sweep)
-    for trial, status in zip(sweep.trials(), ("collapsed", "healthy"), strict=True):
-        verdict = Verdict("lost_tail", 7, status, "", generation=3)  # type: ignore[arg-type]  # both are statuses
-        gauges(SweepEvent(trial, "running", f"s-{status}", 3, verdicts={"lost_tail": verdict}))
+    outcome = run_sweep(sweep, gauges, metering(Store(sweep.run.store), sweep.run))
+    assert "stopped" in {lineage.state for lineage in outcome.lineages}
     return gauges
 
 
@@ -187,7 +160,7 @@ def answers(prometheus: Prometheus, expression: str) -> list[float]:
 
 
 def test_everything_that_is_asked_for_is_there(prometheus: Prometheus, tmp_path: Path) -> None:
-    _kept = run_lineages(tmp_path), tell_of_a_sweep(tmp_path / "sweep")
+    _kept = run_lineages(tmp_path), run_a_sweep(tmp_path / "sweep")
     ours = {metric.series for metric in METRICS}
     until(lambda: ours <= prometheus.names, lambda: f"missing: {sorted(ours - prometheus.names)}")
     panels = [panel for board in DASHBOARDS.values() for panel in board.panels]

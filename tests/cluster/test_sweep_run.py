@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from plain_sweep import run_plain_sweep
 from stores import records
-from sweeps import gaussians, killing, nothing_is_left, run, same_results
+from sweeps import STOP, gaussians, killing, nothing_is_left, run, same_results
 
 from collapse_ray.artifact.store import Store
 from collapse_ray.lineage.index import read_indices
@@ -89,34 +89,6 @@ def test_what_a_scheduler_ends_is_not_sampled(scheduler: str, tmp_path: Path) ->
         assert len(index["generations"]) == lineage.generation < 6
         assert index["generations"][-1]["samples"] is None
     nothing_is_left()
-
-
-STOP = {
-    "profile": {
-        "verdicts": [
-            {
-                "kind": "collapsing_variance",
-                "vector": {
-                    "metric": "variance_ratio",
-                    "worse": "lower",
-                    "scale": "ratio",
-                    "tolerance": 0.95,
-                    "threshold": 0.9,
-                    "replicate_stddev": 1e-6,
-                },
-            }
-        ]
-    },
-    "stop": {"verdicts": ["collapsing_variance"]},
-    "base": {
-        "source": {"kind": "normal", "num_samples": 10, "dimension": 2},
-        "family": "gaussian",
-        "generate": {"block_size": 16},
-        "evaluate": {"num_samples": 32, "metrics": ["variance_ratio"]},
-    },
-    "axes": {"regime": ["replace", "accumulate"]},
-    "depth": 8,
-}
 
 
 def test_a_stop_rule_ends_lineages_where_it_ends_them_without_ray(tmp_path: Path) -> None:

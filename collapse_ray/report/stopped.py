@@ -53,10 +53,11 @@ def saved_note(store: Store) -> str | None:
     if frame.empty:
         return None
     known = frame["saved_j"].dropna()
-    return (
-        f"not spent: {len(frame)} lineages were stopped early; to their depth, {len(known)} of them would have cost "
-        f"{known.to_numpy(dtype=float).sum():.4g} J more (estimated)."
-    )
+    stopped = "1 lineage was" if len(frame) == 1 else f"{len(frame)} lineages were"
+    of_them = "" if len(known) == len(frame) else f" for {len(known)} of them"
+    saved_j = known.to_numpy(dtype=float).sum()
+    more = f"{saved_j:.4g} J more{of_them} (estimated)"
+    return f"not spent: {stopped} stopped early; to the depth it would have taken {more}."
 
 
 def _rows(store: Store, document: SweepDocument, by_id: Mapping[str, Index]) -> Iterator[dict[str, Any]]:

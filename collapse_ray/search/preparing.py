@@ -1,6 +1,5 @@
 """Real data of a sweep's lineages: opened and published in the driver, once for each source."""
 
-from collapse_ray.artifact.fingerprint import fingerprint
 from collapse_ray.artifact.store import Store
 from collapse_ray.config.errors import InvalidInput
 from collapse_ray.energy.marks import Marker
@@ -9,7 +8,7 @@ from collapse_ray.lineage.launch import Ready, check_execution
 from collapse_ray.lineage.prepare import Prepared, publish_real
 from collapse_ray.lineage.spec import LineageSpec
 from collapse_ray.search.given import Given
-from collapse_ray.search.sources import Sources
+from collapse_ray.search.sources import Sources, split_key
 from collapse_ray.search.spec import Sweep
 from collapse_ray.search.trial import Trial
 
@@ -45,7 +44,7 @@ class Preparer:
     def _prepared(self, lineage: LineageSpec) -> Prepared:
         opened = self._sources.open(lineage)
         self._sources.keep(MAX_OPEN)
-        key = fingerprint([lineage.source.dump(), lineage.seed, lineage.holdout_fraction])
+        key = split_key(lineage)
         if key not in self._published:
             self._published[key] = publish_real(lineage, opened, self._store, self._marker)
         return self._published[key]

@@ -8,6 +8,11 @@ from collapse_ray.lineage.prepare import Opened, open_real
 from collapse_ray.lineage.spec import LineageSpec
 
 
+def split_key(lineage: LineageSpec) -> str:
+    """The same for lineages whose real data, and its split, are the same."""
+    return fingerprint([lineage.source.dump(), lineage.seed, lineage.holdout_fraction])
+
+
 class Sources:
     """Sources that are open; whoever opens many says how many of them stay so."""
 

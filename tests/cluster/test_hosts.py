@@ -1,8 +1,6 @@
 """A lineage over hosts with networks of their own: a pulled cable and a power cut change nothing of what comes out."""
 
 import json
-import os
-import secrets
 import subprocess
 import sys
 import time
@@ -13,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from hosts import Host, Hosts, refused, switched
+from ray_commands import BIN, environment_with_token
 from stores import metrics, records, shards
 
 from collapse_ray.artifact.store import Store
@@ -21,7 +20,6 @@ from collapse_ray.ledger.query import read_ledger
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
-BIN = Path(sys.executable).parent
 WORKERS = 4
 CPUS_OF_NODE = 4
 """Logical; two workers of two fill a host, and none fits on the head, which reads the data."""
@@ -35,12 +33,7 @@ class Cluster:
         self.address = f"{hosts.address('head')}:6379"
         self._hosts = hosts
         self._running = running
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        }
+        self._environment = environment_with_token()
         self.nodes = dict[str, Host]()
         self.start("head", "--head", "--port=6379", "--num-cpus=1", f"--system-config={QUICK}")
 

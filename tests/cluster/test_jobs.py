@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from ray_commands import BIN, environment_with_token
 from stores import records
 
 from collapse_ray.artifact.store import Store
@@ -24,7 +25,6 @@ from collapse_ray.search.outcome import read_sweeps
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 
 SPEC = "jobs/specs/digits_sweep.yaml"
 SMALL = [
@@ -63,10 +63,7 @@ class Nodes:
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     port, dashboard = free_port(), free_port()
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        **environment_with_token(),
         "RAY_JOB_STOP_WAIT_TIME_S": "60",
         "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     }

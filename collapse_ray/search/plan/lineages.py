@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from collapse_ray.artifact.fingerprint import fingerprint
 from collapse_ray.lineage.launch import check_execution
 from collapse_ray.lineage.loop import Decide, go_on
 from collapse_ray.lineage.prepare import Prepared, name_real, open_real
@@ -11,7 +10,7 @@ from collapse_ray.lineage.spec import Experiment, LineageSpec
 from collapse_ray.search.check import check_sweep
 from collapse_ray.search.methods import optuna
 from collapse_ray.search.report import Judge
-from collapse_ray.search.sources import Sources
+from collapse_ray.search.sources import Sources, split_key
 from collapse_ray.search.spec import Sweep
 from collapse_ray.search.trial import Trial
 
@@ -38,7 +37,7 @@ class RealNames:
         Raises:
             InvalidInput: the lineage cannot run on it.
         """
-        key = fingerprint([lineage.source.dump(), lineage.seed, lineage.holdout_fraction])
+        key = split_key(lineage)
         if key not in self._prepared:
             self._prepared[key] = name_real(lineage, self._sources.open(lineage))
             self._sources.keep(1)
